@@ -1,0 +1,97 @@
+"""Every exercise in a real kernel: its stub is 'not solved yet', says why, and breaks nothing; its solution passes.
+
+One copy of each lesson is executed up to its last exercise. After each check cell the copy gets the folded solution,
+the bare check (which raises when it disagrees) and the check cell once more.
+"""
+
+import re
+
+import nbformat
+import pytest
+from lesson import NOTEBOOKS, Lesson
+from nbclient import NotebookClient
+from specimen import specimen
+
+CELL_TIMEOUT = 180  # seconds, as for nbval
+
+
+def instrument(path) -> tuple[nbformat.NotebookNode, list[dict]]:
+    """A copy that also solves every exercise, and for each exercise its cells: {"name", "unsolved", "solved"}."""
+    exercises = Lesson.read(path).exercises
+    notebook = nbformat.read(path, 4)
+    last = max(e.check[0].cell for e in exercises)
+    cells, found = [], []
+    for i, cell in enumerate(notebook.cells[:last], 1):
+        cells.append(cell)
+        for e in exercises:
+            check_cell, check, answer = e.check
+            if check_cell.cell == i:
+                solution = nbformat.v4.new_code_cell(e.solution)
+                bare = nbformat.v4.new_code_cell(f"vh.{check}({answer})")
+                again = nbformat.v4.new_code_cell(cell.source)
+                cells += [solution, bare, again]
+                found.append({"name": e.title, "unsolved": cell, "solved": again})
+    notebook.cells = cells
+    return notebook, found
+
+
+def printed(cell) -> str:
+    """What a cell wrote to stdout."""
+    return "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout").strip()
+
+
+def run_exercises(path, cwd) -> list[str]:
+    """Execute the instrumented copy; what is wrong, one sentence each."""
+    notebook, found = instrument(path)
+    NotebookClient(
+        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(cwd)}}
+    ).execute()
+    wrong = []
+    for exercise in found:
+        unsolved, solved = printed(exercise["unsolved"]), printed(exercise["solved"])
+        if not re.match(r"not solved yet: (\S+\s+){3,}\S+", unsolved, re.I):
+            wrong.append(f"{exercise['name']}: the stub's check prints {unsolved!r}, not 'not solved yet: <sentence>'")
+        if "correct" not in solved.lower() or "not solved" in solved.lower():
+            wrong.append(f"{exercise['name']}: the solution's check prints {solved!r}, not 'correct'")
+    return wrong
+
+
+def pytest_generate_tests(metafunc):
+    if "notebook" in metafunc.fixturenames:
+        found = [p for p in sorted(NOTEBOOKS.glob("*.ipynb")) if Lesson.read(p).exercises]
+        metafunc.parametrize("notebook", found, ids=[p.stem for p in found])
+
+
+def test_solutions_pass_and_stubs_do_not(notebook):
+    wrong = run_exercises(notebook, NOTEBOOKS)
+    assert not wrong, "\n".join(wrong)
+
+
+STAND_IN = """import torch
+class vh:
+    def check_largest(f):
+        assert f(torch.tensor([1., 5.])) == 5, "largest([1, 5]) should be 5, the largest value"
+    def check_spread(f):
+        assert f(torch.tensor([1., 5.])) == {spread}, "spread([1, 5]) should be 4, the largest minus the smallest"
+    def try_check(check, answer):
+        try:
+            check(answer)
+        except AssertionError as error:
+            print("not solved yet:", error)
+            return False
+        print("correct")
+        return True
+"""
+
+
+@pytest.mark.parametrize(("spread", "fails"), [("4", False), ("7", True), ("f(torch.tensor([1., 5.]))", True)])
+def test_the_test_tells_right_from_wrong(tmp_path, spread, fails):
+    """The specimen with checks of our own: sound; a check that refuses the solution; a check that passes the stub."""
+    notebook = nbformat.from_dict(specimen())
+    next(c for c in notebook.cells if c.id == "setup").source = STAND_IN.replace("{spread}", spread)
+    nbformat.write(notebook, tmp_path / "03_tsne_of_fc7.ipynb")
+    try:
+        wrong = run_exercises(tmp_path / "03_tsne_of_fc7.ipynb", tmp_path)
+    except Exception as error:  # the bare check raised in the kernel
+        wrong = [str(error)]
+    assert bool(wrong) is fails, wrong

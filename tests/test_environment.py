@@ -1,0 +1,95 @@
+"""environment.yml says what pyproject.toml says, and its pip part is complete: it can be installed as it stands.
+
+Nothing here asks conda-forge, so nothing is said about the channel. Run as a program, this prints the pip part as a
+requirements file (`make test-environment` installs it into a fresh environment).
+"""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = ROOT / "environment.yml"
+ENV = yaml.safe_load(ENVIRONMENT.read_text(encoding="utf-8"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+ITSELF = "-e ."
+
+
+def pip_lines() -> list[str]:
+    """The pip section, without comments."""
+    (lines,) = [d["pip"] for d in ENV["dependencies"] if isinstance(d, dict)]
+    return lines
+
+
+def pins() -> dict[str, Requirement]:
+    """Requirements of the pip section by canonical name."""
+    return {canonicalize_name(Requirement(s).name): Requirement(s) for s in pip_lines() if s != ITSELF}
+
+
+def test_only_the_allowed_keys():
+    assert set(ENV) == {"name", "channels", "dependencies"}
+    assert ENV["channels"] == ["conda-forge"]
+
+
+def test_conda_brings_python_and_pip_only():
+    assert PYPROJECT["project"]["requires-python"] == ">=3.11"
+    assert [d for d in ENV["dependencies"] if isinstance(d, str)] == ["python=3.11", "pip"]
+
+
+def test_pins_are_exact_public_and_not_repeated():
+    names = [canonicalize_name(Requirement(s).name) for s in pip_lines() if s != ITSELF]
+    assert len(names) == len(set(names)), "a package is pinned twice"
+    for requirement in pins().values():
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==" and "+" not in specifier.version, f"{requirement}: want ==X.Y.Z, no '+...'"
+
+
+def test_pins_are_those_of_pyproject():
+    source = [Requirement(s) for s in PYPROJECT["project"]["dependencies"]]
+    assert pins() == {canonicalize_name(r.name): r for r in source}
+
+
+def test_every_pin_is_what_is_installed():
+    installed = {name: importlib.metadata.version(name) for name in pins()}
+    wrong = [f"{r} but {installed[n]}" for n, r in pins().items() if not r.specifier.contains(installed[n])]
+    assert not wrong, f"{wrong}: run `make test-setup`"
+
+
+def test_every_pin_has_a_reason():
+    for path, pin in ((ENVIRONMENT, r"^\s+- (?!pip:|conda-forge$)\S"), (ROOT / "pyproject.toml", r'^\s+"[^"]+==')):
+        lines = [s for s in path.read_text(encoding="utf-8").splitlines() if re.match(pin, s)]
+        bare = [s.strip() for s in lines if not re.search(r"# used in \S+", s)]
+        assert len(lines) >= len(pins()) and not bare, f"{path.name} has no '# used in ...: ...' beside {bare}"
+
+
+def test_reasons_agree():
+    pattern = r"([a-z-]+)==\S+?\"?,?\s+(# used in .*)"
+    here = re.findall(pattern, ENVIRONMENT.read_text(encoding="utf-8"))
+    there = dict(re.findall(pattern, (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
+    assert here == [(name, there[name]) for name, _ in here]
+
+
+def test_the_package_itself_is_there():
+    assert pip_lines().count(ITSELF) == 1, "Binder's notebooks import vizhelpers: the pip part ends with '-e .'"
+
+
+def test_pip_part_resolves(tmp_path):
+    """pip's own resolver on the pip part, without an index: every pin and all it depends on fit and are here."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("\n".join(pip_lines()) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]
+    done = subprocess.run([*command, "-r", requirements], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    would = re.findall(r"^Would install (.*)$", done.stdout, re.M)
+    assert would in ([], [f"vizhelpers-{PYPROJECT['project']['version']}"]), f"not installed yet: {would}"
+
+
+if __name__ == "__main__":
+    print("\n".join(s.replace(ITSELF, f"-e {ROOT}") for s in pip_lines()))

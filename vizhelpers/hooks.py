@@ -1,0 +1,187 @@
+"""Looking inside a net while it runs: the only file that registers hooks."""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Module]:
+    """The dotted name and the module of a layer given by either.
+
+    Args:
+        model: any module.
+        layer: a dotted name such as `"features.12"`, or a module that is part of `model`.
+
+    Returns:
+        `(name, module)`.
+
+    Raises:
+        ValueError: there is no such layer; the sentence lists the nearest names.
+
+    Example:
+        >>> vh.resolve_layer(net, "features.0")[1] is net.features[0]
+        True
+
+    Taught in: 00_start_here.
+    """
+    modules = dict(model.named_modules())
+    if isinstance(layer, nn.Module):
+        for name, module in modules.items():
+            if module is layer:
+                return name, module
+        raise ValueError(f"This {type(layer).__name__} is not part of the {type(model).__name__} that was given.")
+    if not isinstance(layer, str):
+        raise ValueError(f"A layer is a dotted name or a module, not {layer!r}; vh.layer_names(model) lists the names.")
+    if layer in modules and layer:
+        return layer, modules[layer]
+    names = [name for name in modules if name]
+    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[:4]
+    raise ValueError(f"There is no layer {layer!r} in this {type(model).__name__}; nearest: {', '.join(near)}.")
+
+
+class Activations(Mapping):
+    """What `capture` recorded: layer name (or module) -> output tensor of the last forward pass."""
+
+    def __init__(self, model: nn.Module, names: list[str]):
+        self._model, self._names = model, names
+        self._calls: dict[str, list] = {}
+        self._passes: dict[str, int] = {}
+
+    def _record(self, name: str, number: int, output) -> None:
+        if self._passes.get(name) != number:  # a new forward pass replaces what the last one left
+            self._calls[name], self._passes[name] = [], number
+        self._calls[name].append(output)
+
+    def calls(self, layer: str | nn.Module) -> list[Tensor]:
+        """The outputs of every call of a layer in the last forward pass, in order."""
+        name = self._name(layer)
+        if name not in self._calls:
+            raise ValueError(f"Layer {name!r} has not run yet: call the model inside the `with` block first.")
+        return list(self._calls[name])
+
+    def _name(self, layer) -> str:
+        name = resolve_layer(self._model, layer)[0]
+        if name not in self._names:
+            raise ValueError(f"Layer {name!r} was not captured; captured: {', '.join(self._names[:8])}.")
+        return name
+
+    def __getitem__(self, layer: str | nn.Module) -> Tensor:
+        calls, name = self.calls(layer), self._name(layer)
+        if len(calls) > 1:
+            raise ValueError(
+                f"Layer {name!r} ran {len(calls)} times in one forward pass, so it has {len(calls)} outputs: "
+                f"take acts.calls({name!r})[i], or capture the block around it."
+            )
+        if not isinstance(calls[0], Tensor):
+            raise ValueError(f"Layer {name!r} returns a {type(calls[0]).__name__}, not a tensor: capture a part of it.")
+        return calls[0]
+
+    def __contains__(self, layer) -> bool:
+        return isinstance(layer, str) and layer in self._calls
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names if name in self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+
+@contextmanager
+def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]:
+    """Record what the named layers put out while the model runs inside the `with` block.
+
+    The recorded tensor is the layer's output itself, still attached to the graph; the rest of the net goes on with
+    a clone of it, so that an in-place ReLU behind the layer cannot rewrite what was recorded. All hooks are gone
+    when the block ends, also after an exception or an interrupt.
+
+    Args:
+        model: any module.
+        *layers: dotted names or modules; none at all means every leaf module.
+
+    Yields:
+        A mapping `acts`: `acts["features.12"]` is that layer's output in the last forward pass, `(N,K,h,w)` for a
+        convolution. A layer that ran several times in one pass is refused here and is had from `acts.calls(name)`.
+
+    Raises:
+        ValueError: unknown layer (the nearest names are listed), or a layer read before it ran.
+
+    Example:
+        >>> with vh.capture(net, "features.0") as acts:
+        ...     logits = net(x)
+        >>> acts["features.0"].shape
+        torch.Size([1, 64, 111, 111])
+
+    Taught in: 00_start_here.
+    """
+    if layers:
+        wanted = dict(resolve_layer(model, layer) for layer in layers)
+    else:
+        wanted = {name: m for name, m in model.named_modules() if name and next(m.children(), None) is None}
+    acts = Activations(model, list(wanted))
+    handles: list = []
+    state = {"number": 0, "depth": 0}
+
+    def enter(module, args):
+        if state["depth"] == 0:
+            state["number"] += 1
+        state["depth"] += 1
+
+    def leave(module, args, output):
+        state["depth"] -= 1
+
+    def recorder(name):
+        def record(module, args, output):
+            acts._record(name, state["number"], output)
+            return output.clone() if isinstance(output, Tensor) else None
+
+        return record
+
+    try:
+        for module in model.modules():  # a pass is whatever runs from the outermost call to its return
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+        for name, module in wanted.items():
+            handles.append(module.register_forward_hook(recorder(name)))
+        for module in model.modules():
+            handles.append(module.register_forward_hook(leave, always_call=True))
+        yield acts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Switch a model to eval mode for the `with` block and give every submodule its own mode back after it.
+
+    Args:
+        model: any module.
+
+    Yields:
+        The same model, with dropout off and batch norm using its running statistics.
+
+    Example:
+        >>> net.train(); net.features.eval()
+        >>> with vh.evaluating(net): assert not net.training
+        >>> net.training, net.features.training
+        (True, False)
+
+    Taught in: 00_start_here.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield model
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Make gradients available inside the block, whatever `no_grad` or `inference_mode` stands around it."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
