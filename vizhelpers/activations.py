@@ -1,6 +1,7 @@
 """What a layer answers to a picture, and which pictures and patches excite a channel most (lesson 02)."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,19 +75,20 @@ class ChannelMaxima(NamedTuple):
 
 
 def channel_maxima(
-    model: nn.Module, x: Tensor, layer: str | nn.Module, *, batch_size: int | None = None, progress: bool = False
-) -> ChannelMaxima:
+    model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size: int | None = None,
+    progress: bool = False,
+) -> ChannelMaxima | dict[str, ChannelMaxima]:
     """The strongest unit of every channel of a layer on every picture, in one pass over the pictures.
 
     Args:
         model: any module.
         x: normalised input `(N,3,H,W)`, best left on the CPU when N is large: each batch is moved to the model.
-        layer: dotted name or module of a layer whose output is `(N,K,h,w)`.
+        layer: dotted name or module of a layer whose output is `(N,K,h,w)`; or a list of names: still one pass.
         batch_size: pictures per pass; by default what suits the device.
         progress: show a bar; the stop button returns what is done so far.
 
     Returns:
-        `ChannelMaxima(values, rows, columns)`, each `(N,K)` on the CPU.
+        `ChannelMaxima(values, rows, columns)`, each `(N,K)` on the CPU; for a list, a dictionary name -> that.
 
     Raises:
         ValueError: unknown layer, or its output is not a stack of maps.
@@ -99,15 +101,23 @@ def channel_maxima(
     Taught in: 02_inside_the_layers.
     """
     where = device_of(model)
+    layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
 
     def best(part: Tensor) -> tuple[Tensor, ...]:
-        out = activations(model, part.to(where), layer)
-        if out.dim() != 4:
-            raise ValueError(f"Layer {layer!r} gives {tuple(out.shape)}, not maps (N,K,h,w): no place to point at.")
-        value, at = out.flatten(2).max(2)
-        return value.cpu(), (at // out.shape[3]).cpu(), (at % out.shape[3]).cpu()
+        with evaluating(model), torch.no_grad(), capture(model, *layers) as acts:
+            model(part.to(where))
+        found = []
+        for each in layers:
+            out = acts[each].detach()
+            if out.dim() != 4:
+                raise ValueError(f"Layer {each!r} gives {tuple(out.shape)}, not maps (N,K,h,w): no place to point at.")
+            value, at = out.flatten(2).max(2)
+            found += [value.cpu(), (at // out.shape[3]).cpu(), (at % out.shape[3]).cpu()]
+        return tuple(found)
 
-    return ChannelMaxima(*in_batches(best, x, batch_size=batch_size, progress=progress))
+    found = in_batches(best, x, batch_size=batch_size, progress=progress)
+    maxima = [ChannelMaxima(*found[n : n + 3]) for n in range(0, len(found), 3)]
+    return dict(zip(layers, maxima, strict=True)) if isinstance(layer, (list, tuple)) else maxima[0]
 
 
 class Patch(NamedTuple):

@@ -350,9 +350,8 @@ def explore_patches(
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     known = dict(maxima or {})
-    for name in names:
-        if name not in known:
-            known[name] = channel_maxima(model, x, name, progress=progress)
+    if missing := [name for name in names if name not in known]:
+        known |= channel_maxima(model, x, missing, progress=progress)
     shown = [to_picture(picture) for picture in to_display(x, model)]
     # the channels of one convolution all see the same field; those of a concatenation do not
     convolutions = [name for name in names if isinstance(resolve_layer(model, name)[1], nn.Conv2d)]

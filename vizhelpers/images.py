@@ -26,6 +26,7 @@ from .pictures import (
 )
 
 __all__ = ["DATA", "Picture", "Scene", "compose_scene", "library", "load_image", "to_display", "to_input"]
+MAX_ZOOM = 2  # a 45-pixel raspberry filling the scene would be a mosaic of its pixels
 MAX_ASPECT = 20  # longer strips would grow enormous when their shorter side becomes 256
 IMAGENET = {"input_size": 224, "resize_size": 256, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -148,7 +149,8 @@ def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224
             None for mid grey.
         size: (H, W) of the scene in pixels.
         boxes: one (left, top, width, height) per object in fractions 0..1 of the scene; the object is fitted into the
-            box, centred, proportions kept. Default: a grid without overlap, filled from left to right.
+            box, centred, proportions kept. Default: a grid without overlap, filled from left to right, where no
+            object is enlarged more than twice.
         scale: size of an object relative to its cell or box, above 0, at most 1.
         jitter: 0..1, how far an object may wander from the middle of its cell or box, within it; `seed` decides where.
         seed: makes the jitter repeatable; the global random state is left alone.
@@ -161,8 +163,9 @@ def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224
         ValueError for unknown names, pictures without transparency, bad boxes and objects that cannot be seen.
 
     Example:
-        >>> scene = compose_scene(["koala", "basketball"], background="beach")
+        >>> scene = compose_scene(["koala", "basketball"], background="taj_mahal")
         >>> scene.masks.shape, scene.names
+        (torch.Size([2, 224, 224]), ('koala', 'basketball'))
 
     Source: cut-outs of data/objects.
 
@@ -185,6 +188,7 @@ def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224
     chance, masks = random.Random(seed), np.zeros((len(cut_outs), height, width), bool)
     for number, (cut_out, (x0, y0, x1, y1)) in enumerate(zip(cut_outs, cells, strict=True)):
         zoom = scale * min((x1 - x0) / cut_out.width, (y1 - y0) / cut_out.height)
+        zoom = min(zoom, MAX_ZOOM) if boxes is None else zoom
         # PIL resizes RGBA with the colour weighted by alpha, so hidden colours make no halo
         cut_out = cut_out.resize([max(1, int(side * zoom + 1e-9)) for side in cut_out.size], Image.Resampling.BICUBIC)
         room = x1 - x0 - cut_out.width, y1 - y0 - cut_out.height

@@ -187,7 +187,7 @@ def read_any(source, value_range=None) -> Image.Image:
         elif not os.path.exists(source):
             if os.path.splitext(source)[1] or os.path.isabs(source):
                 raise FileNotFoundError(f"there is no file {source!r}; {_nearest(source)}")
-            raise ValueError(f"there is neither a library picture nor a file called {source!r}; {_nearest(source)}")
+            raise ValueError(f"there is no library picture and no file called {source[:60]!r}; {_nearest(source)}")
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if not os.path.exists(path):
@@ -218,6 +218,7 @@ def eight_bit(image: Image.Image) -> Image.Image:
         array = np.asarray(image)
         image = _from_array(array, 1 if image.mode == "F" else 65535, label=f"the picture of mode {image.mode}",
                             channels_first=False)
+    image = image.convert("LA") if image.mode == "La" else image  # La converts to nothing else
     try:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     except ValueError:

@@ -1,0 +1,56 @@
+"""The methods and nets of the common suite (test_rules.py): a new method joins by one line in METHODS."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import vizhelpers as vh
+
+# One net of every kind of graph: in-place and functional ReLU, Fire, Inception, residual, dense, depthwise,
+# squeeze-and-excitation; and in each a layer in the middle and one near the end.
+LAYERS = {
+    "alexnet": "features.8",
+    "vgg16": "features.21",
+    "squeezenet1_1": "features.9",
+    "resnet18": "layer3.1.conv2",
+    "googlenet": "inception4c",
+    "densenet121": "features.denseblock3",
+    "mobilenet_v3_large": "features.12",
+    "efficientnet_b0": "features.6",
+}
+
+
+class Method(NamedTuple):
+    """How the suite calls a method: `call(net, x, target, layer)` gives a tensor or a tuple whose rows are pictures."""
+
+    name: str
+    call: Callable[[nn.Module, Tensor, object, str], Tensor | tuple]
+    takes_layer: bool = False
+    takes_target: bool = False
+
+
+METHODS = [
+    Method("activations", lambda net, x, target, layer: vh.activations(net, x, layer), takes_layer=True),
+    Method("channel_response", lambda net, x, target, layer: vh.channel_response(net, x, layer), takes_layer=True),
+    Method("channel_maxima", lambda net, x, target, layer: tuple(vh.channel_maxima(net, x, layer)), takes_layer=True),
+    Method("class_scores", lambda net, x, target, layer: vh.class_scores(net, x)),
+]
+
+
+@cache
+def net_of(name: str) -> nn.Module:
+    """A net with random weights, fixed seed, float64, so that values can be compared to the last digits."""
+    return vh.load_model(name, weights="random", device="cpu").double()
+
+
+def pictures(count: int = 2, height: int = 64, width: int = 64) -> Tensor:
+    """Seeded noise of the range of normalised pictures, `(N,3,H,W)` float64."""
+    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+
+def leaves(result) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)

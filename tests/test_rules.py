@@ -1,0 +1,183 @@
+"""The rules (a) to (j) that every method of the package keeps, on one net of every kind of graph."""
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from methods import LAYERS, METHODS, leaves, net_of, pictures
+
+import vizhelpers as vh
+
+TARGET, OTHER = 7, 400
+
+
+@pytest.fixture(params=LAYERS)
+def net_and_layer(request):
+    net = net_of(request.param)
+    yield net, LAYERS[request.param]
+    net.eval().requires_grad_(False)
+
+
+@pytest.fixture(params=METHODS, ids=lambda method: method.name)
+def method(request):
+    return request.param
+
+
+def same(first, second, **tolerance):
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
+
+
+def footprint(net):
+    """Everything a method could leave behind in a net: modes, flags, gradients, hooks, parameter values."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return (
+        [(name, m.training, *(len(getattr(m, kind)) for kind in hooks)) for name, m in net.named_modules()],
+        [(name, p.requires_grad, p.grad is None, p._version) for name, p in net.named_parameters()],
+        [(name, b._version) for name, b in net.named_buffers()],
+        torch.is_grad_enabled(),
+    )
+
+
+def test_a_runs_in_eval_mode_and_restores_each_mode(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures()
+    want = method.call(net, x, TARGET, layer)
+    net.train()
+    mixed = [m for m in net.modules() if not list(m.children())][::2]
+    for module in mixed:
+        module.eval()
+    before = footprint(net)
+    same(method.call(net, x, TARGET, layer), want)
+    assert footprint(net) == before
+
+
+def test_b_repeats_and_classes_leave_no_trace(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures()
+    first = method.call(net, x, TARGET, layer)
+    method.call(net, x, OTHER, layer)
+    same(method.call(net, x, TARGET, layer), first, rtol=0, atol=0)
+
+
+def test_c_leaves_input_net_and_grad_mode_alone(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures()
+    kept, before = x.clone(), footprint(net)
+    method.call(net, x, TARGET, layer)
+    assert footprint(net) == before
+    assert torch.equal(x, kept) and not x.requires_grad and x.grad is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_c_also_after_an_error_or_the_stop_button(net_and_layer, method, error):
+    net, layer = net_and_layer
+
+    def stop(*_):
+        raise error("planted")
+
+    handle = list(net.modules())[-1].register_forward_hook(stop)
+    before = footprint(net)
+    try:
+        with pytest.raises(error, match="planted"):
+            method.call(net, pictures(), TARGET, layer)
+        assert footprint(net) == before
+    finally:
+        handle.remove()
+
+
+def test_d_a_batch_equals_single_pictures(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures(3)
+    together = leaves(method.call(net, x, TARGET, layer))
+    for n in range(3):
+        for a, b in zip(together, leaves(method.call(net, x[n : n + 1], TARGET, layer)), strict=True):
+            torch.testing.assert_close(a[n : n + 1], b)
+
+
+def test_d_one_target_for_each_picture(method):
+    if not method.takes_target:
+        assert not method.takes_target  # nothing to check: this method looks at no class
+        return
+    net, layer = net_of("resnet18"), LAYERS["resnet18"]
+    with pytest.raises(ValueError, match="2"):
+        method.call(net, pictures(2), [1, 2, 3], layer)
+
+
+def test_e_height_and_width_keep_their_places(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures(1, 64, 96)
+    wide = leaves(method.call(net, x, TARGET, layer))[0]
+    if wide.dim() >= 3:
+        assert wide.shape[-1] > wide.shape[-2]
+    assert all(torch.isfinite(part.double()).all() for part in leaves(method.call(net, x, TARGET, layer)))
+
+
+def test_f_another_backend_gives_the_same(net_and_layer, method):
+    """CUDA where there is one; else the CPU's other memory layout, which runs other kernels."""
+    net, layer = net_and_layer
+    x = pictures()
+    want = method.call(net, x, TARGET, layer)
+    if torch.cuda.is_available():
+        other = copy.deepcopy(net).cuda()
+        got = tuple(part.cpu() for part in leaves(method.call(other, x.cuda(), TARGET, layer)))
+    else:
+        other = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+        got = leaves(method.call(other, x.to(memory_format=torch.channels_last), TARGET, layer))
+    same(got, leaves(want), rtol=1e-6, atol=1e-8)
+
+
+def test_g_no_grad_outside_and_trainable_or_frozen_parameters(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures()
+    want = method.call(net, x, TARGET, layer)
+    with torch.no_grad():
+        same(method.call(net, x, TARGET, layer), want)
+    with torch.inference_mode():
+        inside = tuple(part.clone() for part in leaves(method.call(net, x, TARGET, layer)))
+    same(inside, leaves(want))
+    net.requires_grad_(True)
+    same(method.call(net, x, TARGET, layer), want)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_h_results_are_raw_detached_and_on_the_device(net_and_layer, method):
+    net, layer = net_and_layer
+    x = pictures()
+    for part in leaves(method.call(net, x, TARGET, layer)):
+        assert not part.requires_grad and part.grad_fn is None and part.device == x.device and len(part) == len(x)
+
+
+def test_j_unknown_layers_and_classes_are_named(method):
+    net, layer = net_of("resnet18"), LAYERS["resnet18"]
+    if method.takes_layer:
+        with pytest.raises(ValueError, match=r"layer3\.1\.conv2"):
+            method.call(net, pictures(1), TARGET, "layer3.1.conv9")
+    if method.takes_target:
+        with pytest.raises(ValueError, match="999"):
+            method.call(net, pictures(1), 1000, layer)
+        with pytest.raises(ValueError, match="koala"):
+            method.call(net, pictures(1), "koalla", layer)
+
+
+def test_wrong_device_is_one_sentence(method):
+    net, layer = net_of("resnet18"), LAYERS["resnet18"]
+    if method.name == "channel_maxima":  # moves each batch to the model by itself: a library can stay on the CPU
+        return
+    with pytest.raises(RuntimeError, match="on meta but the model is on cpu"):
+        method.call(net, pictures(1).to("meta"), TARGET, layer)
+
+
+def test_every_public_method_is_held_to_the_rules():
+    """A compute function that takes (model, x, ...) must be in METHODS, or be named here with a reason."""
+    import inspect
+
+    elsewhere = {
+        "predict": "class_scores plus a softmax and names; tests in test_models.py",
+        "top_patches": "picks from channel_maxima; tests in test_activations.py",
+    }
+    public = {name for name in vh.__all__ if inspect.isfunction(getattr(vh, name))
+              and list(inspect.signature(getattr(vh, name)).parameters)[:2] == ["model", "x"]
+              and not name.startswith("explore_")}  # fmt: skip
+    assert public == {method.name for method in METHODS} | set(elsewhere)
