@@ -47,11 +47,12 @@ def encoded(image, kind, **options):
 
 
 def refused(error, *words, call=load_image, **options):
-    """Calls, and returns the error's sentence: one line with each of the words; warnings count as errors."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    """Calls, and returns the error's sentence: one line with each of the words, and no warning."""
+    with warnings.catch_warnings(record=True) as warned:  # recorded: a filter set inside the call could hide an error
+        warnings.simplefilter("always")
         with pytest.raises(error) as caught:
             call(**options)
+    assert not warned, warned[0].message
     sentence = str(caught.value)
     assert "\n" not in sentence and len(sentence) < 320, sentence
     for word in words:
@@ -141,9 +142,12 @@ def test_pil_modes(mode, colour, expected):
 
 
 def test_lab_is_converted_with_colours():
-    """sRGB red is L* 53.2, a* 80.1, b* 67.2: stored as 136, 208, 195."""
-    for stored, expected in (((255, 128, 128), (255, 255, 255)), ((136, 208, 195), (255, 0, 0))):
-        assert np.abs(np.subtract(pixel(load_image(Image.new("LAB", (9, 9), stored))), expected)).max() <= 3
+    """sRGB red is L* 54.3, a* 80.8, b* 69.9 under ICC's D50 white: stored as 138, 209, 198.
+
+    One 8-bit step of Lab is several steps of RGB at the gamut's edge: colour management itself returns 251, 5, 4.
+    """
+    for stored, expected in (((255, 128, 128), (255, 255, 255)), ((138, 209, 198), (255, 0, 0))):
+        assert np.abs(np.subtract(pixel(load_image(Image.new("LAB", (9, 9), stored))), expected)).max() <= 5
 
 
 def test_16_bit_png_and_cmyk_jpeg_files(tmp_path):

@@ -325,7 +325,7 @@ class PatchResult(NamedTuple):
 
 def explore_patches(
     model: nn.Module, x: Tensor, layers: Sequence[str] | str, *, count: int = 9,
-    maxima: Mapping[str, ChannelMaxima] | None = None, progress: bool = True,
+    maxima: Mapping[str, ChannelMaxima] | None = None, start: int = 0, progress: bool = True,
 ) -> Explorer:
     """Slide over channels: the patches that excite each most, and the pictures that they come from.
 
@@ -335,6 +335,7 @@ def explore_patches(
         layers: one dotted name or several.
         count: patches per channel.
         maxima: layer -> what `channel_maxima` returned for it, so that it is not computed again.
+        start: the channel to begin with.
         progress: show a bar while the pictures go through the net.
 
     Returns:
@@ -357,7 +358,7 @@ def explore_patches(
     convolutions = [name for name in names if isinstance(resolve_layer(model, name)[1], nn.Conv2d)]
     fields = {name: receptive_field(model, name, tuple(x.shape[-2:])) for name in convolutions}
     layer = W.SelectionSlider(options=names, description="layer")
-    channel = W.IntSlider(0, 0, known[names[0]].values.shape[1] - 1, description="channel")
+    channel = W.IntSlider(start, 0, known[names[0]].values.shape[1] - 1, description="channel")
     explorer = Explorer([layer, channel] if len(names) > 1 else [channel], 2)
 
     def grid(pictures: list[Image.Image], side: int, columns: int = 3) -> np.ndarray:

@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from torch import Tensor
 
@@ -76,12 +75,13 @@ def overlay(image: Picture, heat, *, opacity: float = 0.55, colours: str = "infe
     Taught in: 02_inside_the_layers.
     """
     picture = to_picture(image)
-    a = torch.as_tensor(numbers(heat)).squeeze(0)
-    if a.dim() != 2:
-        raise ValueError(f"overlay takes one map (h,w), not {tuple(a.shape)}: index it.")
-    a = F.interpolate(a[None, None], size=picture.size[::-1], mode="bilinear", align_corners=False)[0, 0]
-    a = (a / a.max().clamp(min=1e-12)).clamp(0, 1)
-    colour = palette(colours)[(a * 255).round().long().numpy()]
+    a = numbers(heat)
+    a = a[0] if a.ndim == 3 and len(a) == 1 else a
+    if a.ndim != 2:
+        raise ValueError(f"overlay takes one map (h,w), not {a.shape}: index it.")
+    a = np.asarray(Image.fromarray(a).resize(picture.size, Image.Resampling.BILINEAR))
+    a = (a / max(float(a.max()), 1e-12)).clip(0, 1)
+    colour = palette(colours)[(a * 255 + 0.5).astype(np.uint8)]
     mixed = (1 - opacity) * np.asarray(picture, np.float32) + opacity * colour
     return Image.fromarray((mixed + 0.5).astype(np.uint8))
 

@@ -131,6 +131,10 @@ def show_mosaic(
     picture = mosaic(maps, columns=columns, shared=shared)
     ax = _axes(ax, (width, width * picture.shape[0] / picture.shape[1] + 0.3))
     ax.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
+    if picture.ndim == 2:  # white lines: between dark maps the gap would not show
+        for draw, length, step in zip((ax.axhline, ax.axvline), picture.shape, numbers(maps).shape[1:], strict=True):
+            for at in range(step, length - 1, step + 1):
+                draw(at, color="white", linewidth=1)
     ax.set_title(title, fontsize=9)
     ax.axis("off")
     return ax

@@ -1,0 +1,310 @@
+"""Activations, channel responses, top patches and receptive fields against hand numbers and brute force."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vizhelpers as vh
+from vizhelpers.activations import ChannelMaxima, ReceptiveField
+
+
+@pytest.fixture(scope="module")
+def net():
+    return vh.load_model("squeezenet1_1", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture(net):
+    return vh.to_input("koala", net)
+
+
+def small(seed: int = 0) -> nn.Sequential:
+    """conv, in-place ReLU, overlapping pool, conv, in-place ReLU, global mean, linear."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+            nn.Conv2d(5, 7, 3, stride=2, padding=1), nn.ReLU(inplace=True),
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(7, 4),
+        )  # fmt: skip
+
+
+def noise(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# --- activations and channel_response --------------------------------------------------------------------------------
+def test_a_hooked_convolution_is_the_convolution_recomputed(net, picture):
+    conv = net.features[0]
+    got = vh.activations(net, picture, "features.0")
+    torch.testing.assert_close(got, F.conv2d(picture, conv.weight, conv.bias, conv.stride), rtol=1e-4, atol=1e-3)
+    assert (got < 0).float().mean() > 0.2, "a ReLU has been at work"
+    assert not got.requires_grad
+
+
+def test_one_unit_by_hand(net, picture):
+    conv, k, r, c = net.features[0], 9, 30, 71
+    unit = (conv.weight[k] * picture[0, :, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3]).sum() + conv.bias[k]
+    assert float(vh.activations(net, picture, net.features[0])[0, k, r, c]) == pytest.approx(float(unit), abs=1e-3)
+
+
+def test_channel_response_by_hand():
+    net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU(inplace=True))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]).view(2, 3, 1, 1))
+    x = torch.zeros(1, 3, 2, 2)
+    x[0, 0] = torch.tensor([[1.0, -2.0], [3.0, -6.0]])
+    assert vh.channel_response(net, x, "0").tolist() == [[1.0, 2.0]]  # (1+3)/4 and (2+6)/4
+
+
+def test_a_convolution_and_its_relu_give_the_same_response(net, picture):
+    both = [vh.channel_response(net, picture, layer) for layer in ("features.0", "features.1")]
+    torch.testing.assert_close(*both, rtol=0, atol=0)
+
+
+def test_channel_response_of_a_linear_layer_is_its_positive_part():
+    net, x = small(), noise(2, 3, 20, 24)
+    torch.testing.assert_close(vh.channel_response(net, x, "7"), net(x).detach().relu())
+
+
+def test_unknown_layer_names_its_neighbours(net, picture):
+    for function in (vh.activations, vh.channel_response, vh.channel_maxima):
+        with pytest.raises(ValueError, match=r"no layer 'features\.99'.*nearest: features\."):
+            function(net, picture, "features.99")
+    with pytest.raises(ValueError, match="nearest: features"):
+        vh.receptive_field(net, "features.99")
+
+
+# --- channel_maxima and top_patches ----------------------------------------------------------------------------------
+@pytest.mark.parametrize("batch_size", [1, 2, 5, None])
+def test_maxima_are_brute_force(batch_size):
+    net, x = small(), noise(5, 3, 20, 28)
+    best = vh.channel_maxima(net, x, "3", batch_size=batch_size)
+    assert all(t.shape == (5, 7) and t.device.type == "cpu" for t in best)
+    for n in range(5):
+        maps = vh.activations(net, x[n : n + 1], "3")[0]
+        for k in range(7):
+            rows = maps[k].tolist()
+            value, r, c = max((v, r, c) for r, row in enumerate(rows) for c, v in enumerate(row))
+            assert (int(best.rows[n, k]), int(best.columns[n, k])) == (r, c)
+            assert float(best.values[n, k]) == pytest.approx(value, abs=1e-5)
+
+
+def test_maxima_of_several_layers_in_one_pass_are_those_of_each(monkeypatch):
+    net, x = small(), noise(5, 3, 20, 28)
+    runs = []
+    handle = net.register_forward_pre_hook(lambda *_: runs.append(1))
+    several = vh.channel_maxima(net, x, ["0", "3"], batch_size=2)
+    handle.remove()
+    assert len(runs) == 3 and list(several) == ["0", "3"]
+    for layer, best in several.items():
+        for mine, single in zip(best, vh.channel_maxima(net, x, layer, batch_size=2), strict=True):
+            assert torch.equal(mine, single)
+
+
+def test_maxima_of_a_real_net_on_real_pictures(net):
+    x = vh.to_input(vh.library("photos", "classics"), net)
+    best = vh.channel_maxima(net, x, "features.7", batch_size=3)
+    torch.testing.assert_close(best.values, vh.activations(net, x, "features.7").amax((2, 3)), rtol=1e-4, atol=1e-2)
+
+
+def test_maxima_refuse_a_layer_without_maps():
+    with pytest.raises(ValueError, match=r"Layer '7' gives \(1, 4\), not maps"):
+        vh.channel_maxima(small(), noise(1, 3, 20, 20), "7")
+    with pytest.raises(ValueError, match=r"Layer '7' gives \(1, 4\), not maps"):
+        vh.receptive_field(small(), "7")
+
+
+def maxima(values) -> ChannelMaxima:
+    values = torch.tensor(values)
+    zeros = torch.zeros(values.shape, dtype=torch.long)
+    return ChannelMaxima(values, zeros, zeros)
+
+
+def test_patches_come_in_order_and_ties_keep_the_library_s(net):
+    x = torch.zeros(5, 3, 20, 20)
+    best = maxima([[1.0], [7.0], [3.0], [7.0], [-2.0]])
+    order = [(p.picture, p.value) for p in vh.top_patches(small(), x, "0", 0, maxima=best, count=4)]
+    assert order == [(1, 7.0), (3, 7.0), (2, 3.0), (0, 1.0)]
+
+
+def test_patches_are_brute_force():
+    net, x = small(), noise(6, 3, 24, 32)
+    got = vh.top_patches(net, x, "3", 2, count=3)
+    maps = vh.activations(net, x, "3")[:, 2]
+    order = sorted(range(6), key=lambda n: -float(maps[n].max()))[:3]
+    assert [p.picture for p in got] == order
+    field = vh.receptive_field(net, "3", (24, 32), channel=2)
+    for p in got:
+        assert float(maps[p.picture, p.row, p.column]) == pytest.approx(p.value) == float(maps[p.picture].max())
+        assert p.box == field.box(p.row, p.column)
+
+
+def test_more_patches_than_pictures_gives_all_of_them():
+    assert len(vh.top_patches(small(), noise(3, 3, 20, 20), "0", 1, count=50)) == 3
+
+
+@pytest.mark.parametrize(
+    ("channel", "count", "sentence"),
+    [(5, 9, "channels 0 to 4, not 5"), (-1, 9, "channels 0 to 4, not -1"), (0, 0, "count is 0: ask for at least one")],
+)
+def test_patches_refuse_what_is_not_there(channel, count, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        vh.top_patches(small(), noise(2, 3, 20, 20), "0", channel, count=count)
+
+
+def test_maxima_stop_at_an_interrupt_and_keep_what_is_done():
+    net, x, runs = small(), noise(6, 3, 20, 20), []
+
+    def interrupt(*_):
+        runs.append(1)
+        if len(runs) == 3:
+            raise KeyboardInterrupt
+
+    handle = net.register_forward_pre_hook(interrupt)
+    best = vh.channel_maxima(net, x, "0", batch_size=2)
+    handle.remove()
+    assert len(best.values) == 4
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+# --- receptive fields: hand numbers ----------------------------------------------------------------------------------
+def untrained(name: str) -> nn.Module:
+    return vh.load_model(name, weights="random", device="cpu")
+
+
+HAND = [  # layer -> (size, stride, start) in pixels: size += (k-1)*jump; start -= padding*jump; jump *= stride
+    ("alexnet", {"features.0": (11, 4, -2), "features.2": (19, 8, -2), "features.3": (51, 8, -18),
+                 "features.6": (99, 16, -34), "features.8": (131, 16, -50), "features.10": (163, 16, -66)}),
+    ("vgg16", {"features.0": (3, 1, -1), "features.4": (6, 2, -2), "features.14": (40, 4, -18),
+               "features.21": (92, 8, -42), "features.28": (196, 16, -90), "features.30": (212, 32, -90)}),
+    ("squeezenet1_1", {"features.0": (3, 2, 0), "features.2": (7, 4, 0), "features.3": (15, 4, -4),
+                       "features.3.expand1x1": (7, 4, 0), "features.3.expand3x3": (15, 4, -4)}),
+    ("resnet18", {"conv1": (7, 2, -3), "maxpool": (11, 4, -5), "layer1": (43, 4, -21), "layer4": (435, 32, -217)}),
+    ("googlenet", {"conv1": (7, 2, -3), "conv3": (27, 4, -11), "inception3a": (67, 8, -27)}),
+    ("densenet121", {"features.conv0": (7, 2, -3), "features.pool0": (11, 4, -5),
+                     "features.denseblock1.denselayer1": (19, 4, -9)}),
+    ("mobilenet_v2", {"features.0": (3, 2, -1), "features.1": (7, 2, -3), "features.2": (11, 4, -5)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "layers"), HAND, ids=[name for name, _ in HAND])
+def test_receptive_field_is_the_arithmetic_by_hand(name, layers):
+    net = untrained(name)
+    for layer, (size, stride, start) in layers.items():
+        f = vh.receptive_field(net, layer)
+        assert (f.size, f.stride, f.start) == ((size, size), (stride, stride), (start, start)), (name, layer)
+
+
+def test_branches_of_a_fire_module_have_fields_of_their_own():
+    net = untrained("squeezenet1_1")
+    assert vh.receptive_field(net, "features.3", channel=0).size == (7, 7)
+    assert vh.receptive_field(net, "features.3", channel=64).size == (15, 15)
+
+
+def test_squeeze_and_excitation_sees_the_whole_picture():
+    net = untrained("efficientnet_b0")
+    assert vh.receptive_field(net, "features.0").size == (3, 3)
+    f = vh.receptive_field(net, "features.4", (224, 224))
+    assert f.box(0, 0) == f.box(7, 7) == (0, 0, 224, 224)
+
+
+def test_a_chain_that_is_not_square():
+    net = nn.Sequential(nn.Conv2d(3, 4, (3, 5), stride=(1, 2), padding=(0, 3)), nn.Conv2d(4, 4, (5, 1), dilation=(2, 1)))
+    f = vh.receptive_field(net, "1", (64, 96))
+    assert f == ReceptiveField((11, 5), (1, 2), (0, -3), (64, 96))
+
+
+def test_boxes_are_cut_at_the_border():
+    f = ReceptiveField((9, 9), (4, 4), (-3, -3), (20, 30))
+    assert f.box(0, 0) == (0, 0, 6, 6)
+    assert f.box(2, 3) == (5, 9, 14, 18)
+    assert f.box(4, 6) == (13, 21, 20, 30)
+
+
+# --- receptive fields: by experiment ---------------------------------------------------------------------------------
+EXPERIMENTS = [("alexnet", "features.3"), ("squeezenet1_1", "features.6"), ("resnet18", "layer2"),
+               ("googlenet", "inception3a"), ("densenet121", "features.denseblock1"),
+               ("mobilenet_v2", "features.4")]  # fmt: skip
+SIZE = (160, 224)
+
+
+@pytest.mark.parametrize(("name", "layer"), EXPERIMENTS, ids=[name for name, _ in EXPERIMENTS])
+def test_nothing_outside_the_box_moves_a_unit(name, layer):
+    """Input changed outside the predicted box leaves the unit; the gradient lies inside it and fills much of it."""
+    net = untrained(name).double()
+    x, other = noise(1, 3, *SIZE, seed=2).double(), noise(1, 3, *SIZE, seed=3).double()
+    maps = vh.activations(net, x, layer)
+    rows, columns = maps.shape[2:]
+    for r, c in ((0, 0), (rows // 2, columns // 3), (rows - 1, columns - 1), (1, columns - 1)):
+        top, left, bottom, right = vh.receptive_field(net, layer, SIZE).box(r, c)
+        inside = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
+        inside[..., top:bottom, left:right] = True
+        assert not inside.all(), "a box that is the whole picture proves nothing"
+        kept = vh.activations(net, torch.where(inside, x, other), layer)[0, :, r, c]
+        moved = vh.activations(net, torch.where(inside, other, x), layer)[0, :, r, c]
+        torch.testing.assert_close(kept, maps[0, :, r, c], rtol=1e-9, atol=1e-12)
+        assert not torch.allclose(moved, maps[0, :, r, c], rtol=1e-3)
+        pixels = x.clone().requires_grad_()
+        with vh.capture(net, layer) as acts:
+            net(pixels)
+        (g,) = torch.autograd.grad(acts[layer][0, :, r, c].sum(), pixels)
+        assert g[~inside.expand_as(g)].abs().max() == 0, "a pixel outside the box has a gradient"
+
+
+def test_the_box_is_no_larger_than_it_must_be():
+    """On a net of positive weights, without ReLUs that are off, the gradient reaches every edge of the box."""
+    net = small().double()
+    for p in net.parameters():
+        p.data = p.data.abs() + 0.1
+    net[2] = nn.AvgPool2d(3, 2)
+    x = torch.ones(1, 3, 40, 56, dtype=torch.float64, requires_grad=True)
+    field = vh.receptive_field(net, "3", (40, 56))
+    for r, c in ((0, 0), (4, 5), (9, 13)):
+        with vh.capture(net, "3") as acts:
+            net(x)
+        (g,) = torch.autograd.grad(acts["3"][0, 0, r, c], x)
+        seen = g[0].abs().sum(0).nonzero()
+        found = (*seen.min(0).values.tolist(), *(seen.max(0).values + 1).tolist())
+        assert found == field.box(r, c)
+
+
+# --- manners ---------------------------------------------------------------------------------------------------------
+CALLS = {
+    "activations": lambda net, x: vh.activations(net, x, "3"),
+    "channel_response": lambda net, x: vh.channel_response(net, x, "3"),
+    "channel_maxima": lambda net, x: vh.channel_maxima(net, x, "3").values,
+    "top_patches": lambda net, x: torch.tensor([p.value for p in vh.top_patches(net, x, "3", 0)]),
+    "receptive_field": lambda net, x: torch.tensor(vh.receptive_field(net, "3", (24, 32)).size),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_model_modes_and_input_stay_as_they_were(call):
+    net = small()
+    net.insert(1, nn.BatchNorm2d(5))
+    net.insert(5, nn.Dropout(0.5))  # features "3" is now the pool; layers by index only matter for the maps' shape
+    net.train()
+    net[1].eval()
+    x = noise(2, 3, 24, 32)
+    modes = [m.training for m in net.modules()]
+    state = {k: v.clone() for k, v in net.state_dict().items()}
+    before, first = x.clone(), call(net, x)
+    assert torch.equal(first, call(net, x)), "calling twice gives two results"
+    assert torch.equal(x, before) and not x.requires_grad
+    assert [m.training for m in net.modules()] == modes
+    assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items()), "running statistics have moved"
+    assert all(p.grad is None and p.requires_grad for p in net.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert torch.is_grad_enabled()
+    with torch.no_grad():
+        assert torch.equal(first, call(net, x))
+    with torch.inference_mode():
+        assert torch.equal(first, call(net, x))
+
+
+def test_a_frozen_net_is_no_obstacle():
+    net = small().requires_grad_(False)
+    assert vh.receptive_field(net, "3").size == (9, 9)
+    assert vh.activations(net, noise(1, 3, 20, 20), "0").shape == (1, 5, 20, 20)
