@@ -182,7 +182,7 @@ HAND = [  # layer -> (size, stride, start) in pixels: size += (k-1)*jump; start 
     ("squeezenet1_1", {"features.0": (3, 2, 0), "features.2": (7, 4, 0), "features.3": (15, 4, -4),
                        "features.3.expand1x1": (7, 4, 0), "features.3.expand3x3": (15, 4, -4)}),
     ("resnet18", {"conv1": (7, 2, -3), "maxpool": (11, 4, -5), "layer1": (43, 4, -21), "layer4": (435, 32, -217)}),
-    ("googlenet", {"conv1": (7, 2, -3), "conv3": (27, 4, -11), "inception3a": (67, 8, -27)}),
+    ("googlenet", {"conv1": (7, 2, -3), "conv3": (19, 4, -7), "inception3a": (43, 8, -15)}),
     ("densenet121", {"features.conv0": (7, 2, -3), "features.pool0": (11, 4, -5),
                      "features.denseblock1.denselayer1": (19, 4, -9)}),
     ("mobilenet_v2", {"features.0": (3, 2, -1), "features.1": (7, 2, -3), "features.2": (11, 4, -5)}),
@@ -211,7 +211,8 @@ def test_squeeze_and_excitation_sees_the_whole_picture():
 
 
 def test_a_chain_that_is_not_square():
-    net = nn.Sequential(nn.Conv2d(3, 4, (3, 5), stride=(1, 2), padding=(0, 3)), nn.Conv2d(4, 4, (5, 1), dilation=(2, 1)))
+    first = nn.Conv2d(3, 4, (3, 5), stride=(1, 2), padding=(0, 3))
+    net = nn.Sequential(first, nn.Conv2d(4, 4, (5, 1), dilation=(2, 1)))
     f = vh.receptive_field(net, "1", (64, 96))
     assert f == ReceptiveField((11, 5), (1, 2), (0, -3), (64, 96))
 

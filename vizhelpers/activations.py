@@ -261,8 +261,8 @@ def receptive_field(
     Source: structural support of the gradient; the arithmetic by hand is in Dumoulin & Visin 2016.
     Taught in: 02_inside_the_layers.
     """
-
-    axes = [_field_along(model, layer, axis, input_size[axis], channel) for axis in (0, 1)]
+    with with_gradients():
+        axes = [_field_along(model, layer, axis, input_size[axis], channel) for axis in (0, 1)]
     extent, stride, start = zip(*axes, strict=True)
     return ReceptiveField(extent, stride, start, tuple(input_size))
 
@@ -273,7 +273,7 @@ def _field_along(
     """Size, stride and start of the field along one axis, on a canvas that is long in that axis only."""
     side, narrow = max(length, 32), max(min(length, 96), 32)
     while True:
-        with with_gradients(), evaluating(model), capture(model, layer) as acts:
+        with evaluating(model), capture(model, layer) as acts:
             canvas = (side, narrow) if axis == 0 else (narrow, side)
             x = torch.ones(1, 3, *canvas, dtype=torch.float64, requires_grad=True)
             try:
