@@ -233,25 +233,29 @@ SIZE = (160, 224)
 
 @pytest.mark.parametrize(("name", "layer"), EXPERIMENTS, ids=[name for name, _ in EXPERIMENTS])
 def test_nothing_outside_the_box_moves_a_unit(name, layer):
-    """Input changed outside the predicted box leaves the unit; the gradient lies inside it and fills much of it."""
+    """Input changed outside the predicted box leaves the unit, inside it moves it; the gradient lies inside it."""
     net = untrained(name).double()
     x, other = noise(1, 3, *SIZE, seed=2).double(), noise(1, 3, *SIZE, seed=3).double()
-    maps = vh.activations(net, x, layer)
+    pixels = x.clone().requires_grad_()
+    with vh.capture(net, layer) as acts:
+        net(pixels)
+    maps, field = acts[layer], vh.receptive_field(net, layer, SIZE)
     rows, columns = maps.shape[2:]
-    for r, c in ((0, 0), (rows // 2, columns // 3), (rows - 1, columns - 1), (1, columns - 1)):
-        top, left, bottom, right = vh.receptive_field(net, layer, SIZE).box(r, c)
-        inside = torch.zeros(1, 1, *SIZE, dtype=torch.bool)
-        inside[..., top:bottom, left:right] = True
-        assert not inside.all(), "a box that is the whole picture proves nothing"
-        kept = vh.activations(net, torch.where(inside, x, other), layer)[0, :, r, c]
-        moved = vh.activations(net, torch.where(inside, other, x), layer)[0, :, r, c]
-        torch.testing.assert_close(kept, maps[0, :, r, c], rtol=1e-9, atol=1e-12)
-        assert not torch.allclose(moved, maps[0, :, r, c], rtol=1e-3)
-        pixels = x.clone().requires_grad_()
-        with vh.capture(net, layer) as acts:
-            net(pixels)
-        (g,) = torch.autograd.grad(acts[layer][0, :, r, c].sum(), pixels)
-        assert g[~inside.expand_as(g)].abs().max() == 0, "a pixel outside the box has a gradient"
+    units = [(0, 0), (rows // 2, columns // 3), (rows - 1, columns - 1), (1, columns - 1)]
+    inside = torch.zeros(len(units), 1, *SIZE, dtype=torch.bool)
+    for mask, (r, c) in zip(inside, units, strict=True):
+        top, left, bottom, right = field.box(r, c)
+        mask[:, top:bottom, left:right] = True
+        assert not mask.all(), "a box that is the whole picture proves nothing"
+    changed = torch.cat([torch.where(inside, x, other), torch.where(inside, other, x)])  # outside, then inside
+    after = vh.activations(net, changed, layer)
+    for n, (r, c) in enumerate(units):
+        unit = maps[0, :, r, c].detach()
+        torch.testing.assert_close(after[n, :, r, c], unit, rtol=1e-9, atol=1e-12)
+        assert not torch.allclose(after[len(units) + n, :, r, c], unit, rtol=1e-3)
+        (g,) = torch.autograd.grad(maps[0, :, r, c].sum(), pixels, retain_graph=True)
+        assert g[~inside[n : n + 1].expand_as(g)].abs().max() == 0, "a pixel outside the box has a gradient"
+        assert g.abs().max() > 0
 
 
 def test_the_box_is_no_larger_than_it_must_be():

@@ -139,7 +139,7 @@ def test_predictions_walk_every_picture(net):
     for name, label in zip(names, ("koala", "espresso", "triumphal arch"), strict=True):
         chooser.value = name
         assert explorer.result.picture == name and explorer.result.predictions[0].label == label
-        assert label in explorer.text.value
+        assert label in explorer.text.value and len(shot(explorer)) == 2
 
 
 def test_page_without_a_kernel_shows_the_still_picture(net):

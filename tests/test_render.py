@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 import vizhelpers as vh
-from vizhelpers.render import palette
+from vizhelpers.render import palette, probability_bars
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 6), (1, 3, 4, 6), (4, 6, 3), (4, 6), (1, 4, 6)])
@@ -102,3 +102,9 @@ def test_box_is_drawn_inside_its_pixels_on_a_copy():
     rows, columns = np.nonzero(a)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 7, 4, 14)
     assert a[4, 8] == 0 and not np.asarray(image).any()
+
+
+def test_probability_bars_are_as_long_as_they_say():
+    a = probability_bars(["koala", "a label that is much too long to fit"], [1.0, 0.25], width=440)
+    blue = (a == (31, 119, 180)).all(-1)
+    assert a.shape == (52, 440, 3) and blue[13].sum() == 211 and blue[39].sum() in range(52, 55)

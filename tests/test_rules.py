@@ -167,6 +167,8 @@ def test_wrong_device_is_one_sentence(method):
         return
     with pytest.raises(RuntimeError, match="on meta but the model is on cpu"):
         method.call(net, pictures(1).to("meta"), TARGET, layer)
+    with pytest.raises(TypeError, match="use vh.to_input"):
+        method.call(net, "koala", TARGET, layer)
 
 
 def test_every_public_method_is_held_to_the_rules():

@@ -70,11 +70,14 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def check_same_device(model: nn.Module, x: Tensor) -> None:
-    """Raise one sentence if the input and the model are on different devices.
+    """Raise one sentence if the input is no tensor, or if it and the model are on different devices.
 
     Raises:
+        TypeError: x is a picture or a name.
         RuntimeError: `x.device` differs from the model's.
     """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"This takes a normalised tensor (N,3,H,W), not {type(x).__name__}: use vh.to_input(it, net).")
     here = device_of(model)
     if x.device != here:
         raise RuntimeError(f"The input is on {x.device} but the model is on {here}: use x.to({str(here)!r}).")

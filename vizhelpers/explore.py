@@ -24,7 +24,7 @@ from .hooks import capture, evaluating, resolve_layer
 from .images import to_display, to_input
 from .models import Prediction, predict
 from .pictures import load_image
-from .render import draw_box, mosaic, overlay, palette, to_picture, to_png
+from .render import draw_box, mosaic, overlay, palette, probability_bars, to_picture, to_png
 
 
 class Explorer(W.VBox):
@@ -142,18 +142,16 @@ def explore_predictions(model: nn.Module, images, *, top: int = 5) -> Explorer:
     pictures = _named(images)
     chooser = W.Dropdown(options=list(pictures), description="picture")
     answers = {name: predict(model, to_input(image, model), top=top) for name, image in pictures.items()}
-    explorer = Explorer([chooser], 1)
+    explorer = Explorer([chooser], 2)
 
     def draw():
-        explorer.result = PredictionResult(chooser.value, answers[chooser.value])
+        found = answers[chooser.value]
+        explorer.result = PredictionResult(chooser.value, found)
         small = pictures[chooser.value].copy()
         small.thumbnail((360, 300))
         explorer.put(0, np.asarray(small))
-        explorer.text.value = "".join(
-            f'<div style="display:flex;gap:8px"><span style="width:12em;text-align:right">{html.escape(p.label)}</span>'
-            f'<span style="background:#1f77b4;height:1em;width:{p.probability * 12:.2f}em"></span>'
-            f"<span>{p.probability:.1%}</span></div>" for p in answers[chooser.value]
-        )
+        explorer.put(1, probability_bars([p.label for p in found], [p.probability for p in found]))
+        explorer.text.value = f"{html.escape(chooser.value)}: {html.escape(found[0].label)} {found[0].probability:.1%}"
 
     explorer.on_change(chooser, draw)
     draw()

@@ -54,6 +54,11 @@ def first_layer_filters(model: nn.Module) -> Tensor:
     return first_layer(model)[1].weight.detach().clone(memory_format=torch.contiguous_format)
 
 
+def _check_filters(filters: Tensor) -> None:
+    if filters.dim() != 4:
+        raise ValueError(f"Filters are (K,C,kh,kw), not {tuple(filters.shape)}: one filter is filters[i : i + 1].")
+
+
 def spectrum(filters: Tensor, size: int = 64) -> Tensor:
     """The magnitude of each filter's 2-D Fourier transform, zero frequency in the middle.
 
@@ -67,7 +72,7 @@ def spectrum(filters: Tensor, size: int = 64) -> Tensor:
         `(K,size,size)`, 0 or more; column j is the horizontal frequency `(j - size//2) / size` cycles per pixel.
 
     Raises:
-        ValueError: `size` is smaller than the filter.
+        ValueError: `filters` is not `(K,C,kh,kw)`, or `size` is smaller than the filter.
 
     Example:
         >>> float(vh.spectrum(torch.ones(1, 1, 3, 3), 8)[0, 4, 4])  # zero frequency: the sum of the weights
@@ -76,6 +81,7 @@ def spectrum(filters: Tensor, size: int = 64) -> Tensor:
     Source: Zeiler & Fergus 2014, section 4.1, argues with these frequencies without measuring them.
     Taught in: 01_first_layer_filters.
     """
+    _check_filters(filters)
     if size < max(filters.shape[-2:]):
         raise ValueError(f"size={size} is smaller than the {tuple(filters.shape[-2:])} filters: take at least that.")
     transform = torch.fft.fft2(filters, s=(size, size))
@@ -94,7 +100,7 @@ def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
         (a filter of zeros has a row of zeros).
 
     Raises:
-        ValueError: `spectra` is not `(K,S,S)` with S even.
+        ValueError: `spectra` is not `(K,S,S)` with S even, or `bins` is below 1.
 
     Example:
         >>> frequency, share = vh.radial_profile(vh.spectrum(filters))
@@ -107,13 +113,15 @@ def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     size = spectra.shape[-1]
     if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
         raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")
+    if bins < 1:
+        raise ValueError(f"bins is {bins}: ask for at least one ring.")
     along = (torch.arange(size, device=spectra.device) - size // 2) / size
     radius = torch.hypot(along[:, None], along[None, :])
     ring = (radius * 2 * bins).long().clamp(max=bins - 1).flatten()
     energy = spectra.square().flatten(1)
     share = torch.zeros(len(spectra), bins, dtype=energy.dtype, device=energy.device).index_add_(1, ring, energy)
     total = share.sum(1, keepdim=True)
-    centres = (torch.arange(bins, dtype=torch.float32) + 0.5) / (2 * bins)
+    centres = (torch.arange(bins, dtype=energy.dtype, device=energy.device) + 0.5) / (2 * bins)
     return centres, share / torch.where(total > 0, total, 1)
 
 
@@ -134,11 +142,12 @@ def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:
         [0, 1]
 
     Raises:
-        ValueError: 1x1 filters, which have no direction.
+        ValueError: `filters` is not `(K,C,kh,kw)`, or 1x1 filters, which have no direction.
 
     Source: structure tensor, Bigun & Granlund 1987, on differences inside the filter, so its border is no edge.
     Taught in: 01_first_layer_filters.
     """
+    _check_filters(filters)
     if min(filters.shape[-2:]) < 2:
         raise ValueError("A filter of one pixel has no direction: orientation needs at least 2x2.")
     across, down = filters.diff(dim=-1), filters.diff(dim=-2)
@@ -205,19 +214,25 @@ def grating(frequency: float, angle: float = 0.0, size: int = 224, phase: float 
     return wave.float().expand(1, 3, size, size).contiguous()
 
 
+def _check_stride(x: Tensor, stride: int) -> None:
+    if stride < 1 or x.shape[-1] % stride or x.shape[-2] % stride:
+        raise ValueError(f"A picture of {tuple(x.shape[-2:])} pixels does not divide into steps of {stride} pixels.")
+
+
 def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
     """Each filter's response on a picture that wraps around at its borders.
 
     Args:
-        filters: `(K,3,kh,kw)`, signed.
-        x: `(N,3,H,W)`, H and W multiples of the stride.
+        filters: `(K,C,kh,kw)`, signed.
+        x: `(N,C,H,W)`, at least as large as a filter, H and W multiples of the stride; taken to the filters' device
+            and floating-point type.
         stride: pixels from one unit to the next.
 
     Returns:
-        `(N,K,H/stride,W/stride)`, signed, before the ReLU.
+        `(N,K,H/stride,W/stride)`, signed, without bias, before the ReLU.
 
     Raises:
-        ValueError: a side is no multiple of the stride.
+        ValueError: a side is no multiple of the stride, or picture and filters do not fit.
 
     Example:
         >>> vh.responses(vh.first_layer_filters(net), vh.grating(0.1), stride=4).shape[-2:]
@@ -225,10 +240,14 @@ def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
 
     Taught in: 01_first_layer_filters.
     """
-    if x.shape[-1] % stride or x.shape[-2] % stride:
-        raise ValueError(f"A picture of {tuple(x.shape[-2:])} does not divide into steps of {stride} pixels.")
-    (top, left), (kh, kw) = ((k - 1) // 2 for k in filters.shape[-2:]), filters.shape[-2:]
-    padded = F.pad(x, (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
+    _check_filters(filters)
+    (kh, kw), sides = filters.shape[-2:], tuple(x.shape[-2:])
+    if x.dim() != 4 or x.shape[1] != filters.shape[1] or sides[0] < kh or sides[1] < kw:
+        raise ValueError(f"Filters {tuple(filters.shape)} take pictures (N,{filters.shape[1]},H,W) of {kh}x{kw} pixels "
+                         f"or more, not {tuple(x.shape)}.")  # fmt: skip
+    _check_stride(x, stride)
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    padded = F.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
     return F.conv2d(padded, filters, stride=stride)
 
 
@@ -239,14 +258,17 @@ def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tens
     moved by `shift / stride` units (Fourier interpolation); what differs is aliasing.
 
     Args:
-        filters: `(K,3,kh,kw)`, signed.
-        x: `(1,3,H,W)`, taken as wrapping around at its borders; H and W multiples of the stride.
+        filters: `(K,C,kh,kw)`, signed.
+        x: `(1,C,H,W)`, taken as wrapping around at its borders; H and W multiples of the stride.
         stride: pixels from one unit to the next.
         shift: pixels.
 
     Returns:
-        `(K,)`: norm of the difference / norm of the true map; 0 where nothing is aliased, up to 2 where the foretold
-        map is the negative of the true one. A filter that does not respond at all has 0.
+        `(K,)`: rms of the difference / rms of the filter's response at every pixel. 0: nothing is aliased; 2: the
+        foretold wave is the negative of the true one. A filter that does not respond at all has 0.
+
+    Raises:
+        ValueError: several pictures, or as `responses`.
 
     Example:
         >>> float(vh.shift_error(torch.ones(1, 3, 1, 1), vh.grating(0.1), stride=4)) < 1e-4
@@ -255,12 +277,15 @@ def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tens
     Source: Zeiler & Fergus 2014, section 4.1 (the stride of 4 aliases); the sampling theorem.
     Taught in: 01_first_layer_filters.
     """
-    before = responses(filters.double(), x.double(), stride)[0]
-    after = responses(filters.double(), x.double().roll(shift, -1), stride)[0]
-    frequency = torch.fft.fftfreq(before.shape[-1], dtype=torch.float64, device=x.device)
-    turned = torch.fft.fft(before) * torch.exp(-2j * math.pi * frequency * shift / stride)
-    foretold = torch.fft.ifft(turned).real
-    size = after.flatten(1).norm(dim=1)
-    error = (foretold - after).flatten(1).norm(dim=1)
-    silent = size <= 1e-9 * filters.double().flatten(1).abs().sum(1)
-    return torch.where(silent, 0, error / torch.where(silent, 1, size)).float()
+    if len(x) != 1:
+        raise ValueError(f"shift_error takes one picture (1,C,H,W), not {tuple(x.shape)}.")
+    _check_stride(x, stride)
+    every = responses(filters, x)[0]  # at every pixel: a layer of stride s keeps every s-th of these
+    before, after = (full[:, ::stride, ::stride] for full in (every, every.roll(shift, -1)))
+    frequency = torch.fft.fftfreq(before.shape[-1], dtype=every.dtype, device=every.device)  # cycles per unit
+    turned = torch.fft.fft(before) * torch.exp(-2j * math.pi * shift / stride * frequency)
+    wrong = (torch.fft.ifft(turned).real - after).square().mean((1, 2)).sqrt()
+    size = every.square().mean((1, 2)).sqrt()
+    # below what rounding alone produces there is no response to speak of
+    floor = 100 * torch.finfo(every.dtype).eps * filters.abs().sum((1, 2, 3)) * x.abs().max().to(filters)
+    return torch.where(size <= floor, 0, wrong / torch.where(size > 0, size, 1))

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 
 import torch
 from torch import Tensor, nn
@@ -123,15 +125,20 @@ def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]
         wanted = {name: m for name, m in model.named_modules() if name and next(m.children(), None) is None}
     acts = Activations(model, list(wanted))
     handles: list = []
-    state = {"number": 0, "depth": 0}
+    state = {"number": 0, "depth": 0, "call": None}
 
     def enter(module, args):
+        if state["depth"] and not _is_running(state["call"]):
+            state["depth"] = 0  # after an interrupt PyTorch calls no hook, so nobody left
         if state["depth"] == 0:
             state["number"] += 1
+            state["call"] = sys._getframe(1)
         state["depth"] += 1
 
     def leave(module, args, output):
         state["depth"] -= 1
+        if state["depth"] == 0:
+            state["call"] = None
 
     def recorder(name):
         def record(module, args, output):
@@ -151,6 +158,14 @@ def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _is_running(call: FrameType) -> bool:
+    """Whether a function call is among those that led here."""
+    here = sys._getframe(1)
+    while here is not None and here is not call:
+        here = here.f_back
+    return here is not None
 
 
 @contextmanager

@@ -346,6 +346,8 @@ def _check_name(name: str) -> None:
 def _build(name: str, **options) -> nn.Module:
     import torchvision
 
+    if name in ("googlenet", "inception_v3"):
+        options.setdefault("init_weights", False)  # theirs takes a minute, and every use here overwrites or seeds it
     return torchvision.models.get_model(name, weights=None, **options)
 
 
@@ -406,7 +408,7 @@ def _official(name: str, weights: str) -> tuple[nn.Module, ModelInfo]:
     if name in ("googlenet", "inception_v3"):
         # torchvision's builders set these together with the official weights: the weights were trained in TensorFlow
         # on another normalisation, which transform_input restores inside the net, and hold the auxiliary heads
-        options = dict(transform_input=True, aux_logits=True, init_weights=False)
+        options = dict(transform_input=True, aux_logits=True)
     elif name.startswith("vit_"):
         options = dict(image_size=official.meta["min_size"][0])
     net = _build(name, **options)

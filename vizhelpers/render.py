@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 Picture = Image.Image | np.ndarray | Tensor
@@ -185,3 +185,29 @@ def draw_box(image: Picture, box: tuple[int, int, int, int], *, colour: str = "r
     top, left, bottom, right = box
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=colour, width=width)
     return picture
+
+
+def probability_bars(labels: list[str], probabilities: list[float], *, width: int = 440) -> np.ndarray:
+    """Labels, bars and percentages as a picture: what an explorer shows beside a photograph.
+
+    Args:
+        labels: one for each bar; long ones are cut.
+        probabilities: 0..1, as many.
+        width: of the picture in pixels.
+
+    Returns:
+        uint8 `(26 * bars, width, 3)`.
+
+    Example:
+        >>> probability_bars(["koala"], [0.99]).shape
+        (26, 440, 3)
+    """
+    font, middle, room = ImageFont.load_default(14), 170, width - 170 - 60
+    picture = Image.new("RGB", (width, 26 * len(labels)), "white")
+    draw = ImageDraw.Draw(picture)
+    for n, (label, p) in enumerate(zip(labels, probabilities, strict=True)):
+        y = 26 * n + 13
+        draw.text((middle - 8, y), label if len(label) <= 22 else label[:21] + "…", "black", font, anchor="rm")
+        draw.rectangle((middle, y - 8, middle + round(room * p), y + 8), fill=(31, 119, 180))
+        draw.text((middle + round(room * p) + 6, y), f"{p:.1%}", "black", font, anchor="lm")
+    return np.asarray(picture)

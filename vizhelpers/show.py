@@ -128,7 +128,9 @@ def show_mosaic(
 
     Taught in: 01_first_layer_filters.
     """
-    picture = mosaic(maps, columns=columns, shared=shared)
+    shape = numbers(maps).shape  # small filters are enlarged: a gap as wide as a weight would take much of the figure
+    scale = max(1, 24 // max(shape[-2:])) if len(shape) == 4 else 1
+    picture = mosaic(maps, columns=columns, shared=shared, scale=scale)
     ax = _axes(ax, (width, width * picture.shape[0] / picture.shape[1] + 0.3))
     ax.imshow(picture, cmap="viridis", vmin=0, vmax=255, interpolation="nearest")
     if picture.ndim == 2:  # white lines: between dark maps the gap would not show
@@ -188,7 +190,7 @@ def show_predictions(predictions: Sequence, *, ax: Axes | None = None, title: st
         The Axes.
 
     Example:
-        >>> vh.show_predictions(vh.predict(net, "koala"));
+        >>> vh.show_predictions(vh.predict(net, vh.to_input("koala", net)));
 
     Taught in: 00_start_here.
     """

@@ -84,6 +84,10 @@ def short_cells(lesson: Lesson) -> Iterator[str]:
             yield f"cell {cell}: is an empty code cell"
         if n > 25:
             yield f"cell {cell}: has {n} non-blank lines, at most 25"
+    for p in lesson.code:
+        for i, line in enumerate(p.text.splitlines(), 1):
+            if len(line) > 100:
+                yield f"cell {p.cell}, line {i}: is {len(line)} characters wide, at most 100 (a page cuts off the rest)"
     if (median := statistics.median(sizes.values())) > 6:
         yield f"notebook: the median code cell has {median:g} non-blank lines, at most 6"
     long = [c for c, n in sizes.items() if n > 15]
