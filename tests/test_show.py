@@ -60,7 +60,7 @@ def test_predictions_are_bars_of_probability():
 def test_curves_and_mosaic():
     ax = vh.show_curves([0, 1, 2], {"a": [1, 2, 3], "b": torch.ones(3)}, xlabel="x", ylabel="y")
     assert [line.get_label() for line in ax.lines] == ["a", "b"] and ax.get_xlabel() == "x"
-    assert vh.show_mosaic(torch.rand(10, 3, 4, 4)).images[0].get_array().shape == (10, 40, 3)
+    assert vh.show_mosaic(torch.rand(10, 3, 4, 4)).images[0].get_array().shape == (50, 200, 3)  # each weight 6x6
 
 
 def test_a_given_axes_is_used():

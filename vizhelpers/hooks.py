@@ -55,6 +55,7 @@ class Activations(Mapping):
 
     def _record(self, name: str, number: int, output) -> None:
         if self._passes.get(name) != number:  # a new forward pass replaces what the last one left
+            self._calls.pop(name, None)  # and takes its place in the order
             self._calls[name], self._passes[name] = [], number
         self._calls[name].append(output)
 
@@ -82,6 +83,10 @@ class Activations(Mapping):
             raise ValueError(f"Layer {name!r} returns a {type(calls[0]).__name__}, not a tensor: capture a part of it.")
         return calls[0]
 
+    def in_order(self) -> list[str]:
+        """The names of what has run, in the order in which the layers finished."""
+        return list(self._calls)
+
     def __contains__(self, layer) -> bool:
         return isinstance(layer, str) and layer in self._calls
 
@@ -93,7 +98,7 @@ class Activations(Mapping):
 
 
 @contextmanager
-def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]:
+def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> Iterator[Activations]:
     """Record what the named layers put out while the model runs inside the `with` block.
 
     The recorded tensor is the layer's output itself, still attached to the graph; the rest of the net goes on with
@@ -103,6 +108,8 @@ def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]
     Args:
         model: any module.
         *layers: dotted names or modules; none at all means every leaf module.
+        leaf: cut the graph at each recorded output and make it a leaf that requires a gradient: a gradient with
+            respect to it then costs nothing before the layer.
 
     Yields:
         A mapping `acts`: `acts["features.12"]` is that layer's output in the last forward pass, `(N,K,h,w)` for a
@@ -142,6 +149,8 @@ def capture(model: nn.Module, *layers: str | nn.Module) -> Iterator[Activations]
 
     def recorder(name):
         def record(module, args, output):
+            if leaf and isinstance(output, Tensor):
+                output = output.detach().requires_grad_(True)
             acts._record(name, state["number"], output)
             return output.clone() if isinstance(output, Tensor) else None
 

@@ -56,7 +56,12 @@ def prepare_torchvision() -> None:
     """Make `import torchvision` work where its compiled operators do not fit this torch (CPU torch on Linux).
 
     There the import stops at `torchvision::nms`, an operator that no lesson uses. Declaring the two schemas it looks
-    for is enough for the Python part. Nothing is declared where the real operators load. Runs before torchvision.
+    for is enough for the Python part. Nothing is declared where the real operators load. `import vizhelpers` calls it.
+
+    Example:
+        >>> vh.prepare_torchvision(); import torchvision
+
+    Taught in: 00_start_here.
     """
     spec = None if "torchvision" in sys.modules else importlib.util.find_spec("torchvision")
     if spec is None or sys.platform != "linux" or hasattr(torch.ops.torchvision, "nms"):

@@ -110,7 +110,7 @@ def show_mosaic(
     """Draw many maps, or many RGB filters, as one mosaic; see `mosaic` for the scales.
 
     Args:
-        maps: `(N,h,w)` or `(N,3,h,w)`.
+        maps: `(N,h,w)` or `(N,3,h,w)`; filters smaller than 12 pixels are enlarged, weight by weight.
         columns: maps in a row.
         shared: one scale for all, so that weak ones look weak.
         title: above the mosaic.
