@@ -25,6 +25,9 @@ class Explorer(W.VBox):
         self.text = W.HTML()
         self.images = [W.Image(format="png", layout=W.Layout(margin="0 8px 0 0")) for _ in range(pictures)]
         rows = [W.HBox([control, *self._steps(control)]) for control in controls]
+        for control in controls:  # room for a long layer name beside the slider
+            if isinstance(control, (W.IntSlider, W.SelectionSlider)):
+                control.layout = W.Layout(width="480px", max_width="80%")
         top = W.Layout(align_items="flex-start", flex_flow="row wrap")
         super().__init__([*rows, self.text, W.HBox(self.images, layout=top)], layout=W.Layout(align_items="flex-start"))
         self.add_class("vizhelpers-explorer")
