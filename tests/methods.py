@@ -31,13 +31,39 @@ class Method(NamedTuple):
     call: Callable[[nn.Module, Tensor, object, str], Tensor | tuple]
     takes_layer: bool = False
     takes_target: bool = False
+    nets: tuple = tuple(LAYERS)  # the nets for which it is defined
 
 
+RELU_NETS = ("alexnet", "vgg16", "squeezenet1_1", "resnet18", "googlenet", "densenet121")
+GAP_NETS = ("squeezenet1_1", "resnet18", "googlenet", "densenet121", "efficientnet_b0")
 METHODS = [
     Method("activations", lambda net, x, target, layer: vh.activations(net, x, layer), takes_layer=True),
     Method("channel_response", lambda net, x, target, layer: vh.channel_response(net, x, layer), takes_layer=True),
     Method("channel_maxima", lambda net, x, target, layer: tuple(vh.channel_maxima(net, x, layer)), takes_layer=True),
     Method("class_scores", lambda net, x, target, layer: vh.class_scores(net, x)),
+    Method("score", lambda net, x, target, layer: vh.score(net, x, target), takes_target=True),
+    Method("gradient", lambda net, x, target, layer: vh.gradient(net, x, target), takes_target=True),
+    Method("saliency", lambda net, x, target, layer: vh.saliency(net, x, target), takes_target=True),
+    Method("gradient_x_input", lambda net, x, target, layer: vh.gradient_x_input(net, x, target), takes_target=True),
+    Method("smoothgrad", lambda net, x, target, layer: vh.smoothgrad(net, x, target, samples=3), takes_target=True),
+    Method("integrated_gradients", lambda net, x, target, layer: vh.integrated_gradients(net, x, target, steps=3),
+           takes_target=True),
+    Method("guided_backprop", lambda net, x, target, layer: vh.guided_backprop(net, x, target), takes_target=True,
+           nets=RELU_NETS),
+    Method("deconvnet_gradient", lambda net, x, target, layer: vh.deconvnet_gradient(net, x, target), takes_target=True,
+           nets=RELU_NETS),
+    Method("cam", lambda net, x, target, layer: vh.cam(net, x, target), takes_target=True, nets=GAP_NETS),
+    Method("grad_cam", lambda net, x, target, layer: vh.grad_cam(net, x, target, layer=layer), takes_layer=True,
+           takes_target=True),
+    Method("grad_cam_plus_plus", lambda net, x, target, layer: vh.grad_cam_plus_plus(net, x, target),
+           takes_target=True),
+    Method("guided_grad_cam", lambda net, x, target, layer: vh.guided_grad_cam(net, x, target), takes_target=True,
+           nets=RELU_NETS),
+    Method("deconvnet", lambda net, x, target, layer: vh.deconvnet(net, x, layer, 5), takes_layer=True,
+           nets=("alexnet", "vgg16")),
+    Method("occlusion", lambda net, x, target, layer: vh.occlusion(net, x, target, patch=48, stride=32)[:5],
+           takes_target=True),
+    Method("fool", lambda net, x, target, layer: tuple(vh.fool(net, x, target, steps=2)[:-1]), takes_target=True),
 ]
 
 

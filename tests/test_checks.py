@@ -232,3 +232,114 @@ def test_saved_accepts_the_solution():
 def test_saved_names_the_mistake(answer, sentence):
     with pytest.raises(AssertionError, match=sentence):
         vh.check_saved(answer)
+
+
+# ---- 06_fooling_images ----------------------------------------------------------------------------------------------
+def norms(a):
+    return a.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def changed_in_place(pixels, gradient, length):
+    pixels += length / 255 * gradient / norms(gradient)
+    return pixels.clamp_(0, 1)
+
+
+def test_fooling_step_accepts_any_right_answer():
+    vh.check_step(lambda p, g, s: (p + s / 255 * g / norms(g)).clamp(0, 1))
+    unit = nn.functional.normalize
+    vh.check_step(lambda p, g, s: (p + s / 255 * unit(g.flatten(1)).view_as(g)).clip(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (changed_in_place, "changed the pixels"),
+        (lambda p, g, s: None, "not a NoneType"),
+        (lambda p, g, s: (p + s / 255 * g / norms(g))[0].clamp(0, 1), "should be"),
+        (lambda p, g, s: (p + s * g / norms(g)).clamp(0, 1), "divide it by 255"),
+        (lambda p, g, s: (p - s / 255 * g / norms(g)).clamp(0, 1), "goes downhill"),
+        (lambda p, g, s: (p + s / 255 * g).clamp(0, 1), "the gradient's own length"),
+        (lambda p, g, s: (p + s / 255 * g / g.norm()).clamp(0, 1), "over the whole batch"),
+        (lambda p, g, s: (p + s / 255 * g.sign()).clamp(0, 1), "Only the signs"),
+        (lambda p, g, s: p + s / 255 * g / norms(g), "Values leave 0..1"),
+        (lambda p, g, s: (p + s / 256 * g / norms(g)).clamp(0, 1), "differs from"),
+    ],
+)
+def test_fooling_step_names_the_mistake(answer, sentence):
+    with pytest.raises(AssertionError, match=sentence):
+        vh.check_step(answer)
+
+
+def file_change(start, picture):
+    return ((picture * 255).round() - (start * 255).round()).flatten(1)
+
+
+def wrapped(start, picture):
+    change = ((picture * 255).round().byte() - (start * 255).round().byte()).flatten(1).float()
+    return change.norm(dim=1), change.amax(1)
+
+
+def test_sizes_accepts_any_right_answer():
+    vh.check_sizes(lambda a, b: (file_change(a, b).norm(dim=1), file_change(a, b).abs().amax(1)))
+    vh.check_sizes(lambda a, b: (file_change(a, b).int().pow(2).sum(1).sqrt(), file_change(a, b).int().abs().amax(1)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda a, b: file_change(a, b).norm(dim=1), "Return two things"),
+        (lambda a, b: (file_change(a, b).norm().item(), 0), "should be a tensor"),
+        (lambda a, b: (file_change(a, b).norm(), file_change(a, b).abs().amax(1)), "one number per picture"),
+        (lambda a, b: (file_change(a, b).norm(dim=1) / 255, file_change(a, b).abs().amax(1)), "multiply by 255"),
+        (lambda a, b: (255 * (b - a).flatten(1).norm(dim=1), file_change(a, b).abs().amax(1)), "whole numbers"),
+        (wrapped, "3 - 5 becomes 254"),
+        (lambda a, b: (file_change(a, b).norm(dim=1), file_change(a, b).amax(1)), "linf should be"),
+    ],
+)
+def test_sizes_names_the_mistake(answer, sentence):
+    with pytest.raises(AssertionError, match=sentence):
+        vh.check_sizes(answer)
+
+
+def escape(net, pixels, length, steps, sign=-1.0, late=0, score=lambda scores: scores.log_softmax(0), backward=False):
+    own = int(net(pixels).argmax(1))
+    for taken in range(steps + 1):
+        leaf = pixels.detach().clone().requires_grad_()
+        value = score(net(leaf)[0])
+        if value.argmax() != own:
+            late -= 1
+        if late == -1 or taken == steps:
+            return leaf.detach(), taken
+        if backward:
+            value[own].backward(retain_graph=True)
+        (g,) = torch.autograd.grad(value[own], leaf)
+        pixels = (leaf + sign * length / 255 * g / g.norm()).clamp(0, 1)
+
+
+def spoils_the_argument(net, pixels, length, steps):
+    found = escape(net, pixels, length, steps)
+    pixels.copy_(found[0])
+    return found
+
+
+def test_escape_accepts_any_right_answer():
+    vh.check_escape(escape)
+    vh.check_escape(lambda *a: escape(*a, score=lambda scores: scores.softmax(0)))  # the same direction
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (lambda *a: escape(*a)[0], "Return two things"),
+        (spoils_the_argument, "work on a copy"),
+        (lambda *a: escape(*a, backward=True), "weights have a .grad"),
+        (lambda *a: escape(*a, sign=1.0), "subtract the step"),
+        (lambda *a: escape(*a, late=1000), "All 99 steps"),
+        (lambda *a: escape(*a, late=1), "steps of length"),
+        (lambda *a: escape(a[0], a[1], 2 * a[2], a[3]), "steps of length"),
+        (lambda n, p, s, k: ((p + 0.001 * torch.ones_like(p)), escape(n, p, s, k)[1]), "the picture is not|uphill"),
+    ],
+)
+def test_escape_names_the_mistake(answer, sentence):
+    with pytest.raises(AssertionError, match=sentence):
+        vh.check_escape(answer)

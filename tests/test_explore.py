@@ -159,3 +159,41 @@ def test_bad_input_is_said_at_once(net):
         vh.explore_features(nn.Sequential(nn.Flatten(), nn.Linear(3 * 224 * 224, 2)), "koala", layers=["1"])
     with pytest.raises(ValueError, match="no class scores"):
         vh.explore_predictions(vh.load_model("alexnet"), "koala")
+
+
+def test_fooling_walks_pictures_classes_and_steps(net):
+    explorer = vh.explore_fooling(net, {"a panda": "panda", "giraffe": "giraffe"}, "lesser panda", step=120, steps=3)
+    parts = controls(explorer)
+    (search,) = [w for box in explorer.children for w in getattr(box, "children", ()) if isinstance(w, W.Combobox)]
+    for name, label, typed in (("a panda", "lesser panda", None), ("giraffe", "lesser panda", None),
+                               ("giraffe", "soccer ball", "soccer"), ("giraffe", "goldfish", "1")):  # fmt: skip
+        parts["picture"].value = name
+        if typed:
+            search.value = typed
+        want = vh.fool(net, vh.to_input("panda" if name == "a panda" else name, net), label, step=120, steps=3)
+        assert parts["step"].max == want.history.shape[1] - 1 == parts["step"].value
+        for k in range(parts["step"].max, -1, -1):
+            parts["step"].value = k
+            result = explorer.result
+            assert result[:3] == (name, label, k)
+            torch.testing.assert_close(result.fooled.history, want.history)
+            p = float(result.probabilities[k, vh.class_index(net, label)])
+            assert abs(p - float(want.history[0, k])) < 1e-3
+            assert f"{p:.1%} after step {k} of" in explorer.text.value
+        picture, change, _ = shot(explorer)  # at step 0: the picture itself, and no change
+        assert (picture == np.asarray(vh.to_picture(want.start))).all() and np.ptp(change) == 0
+    parts["step"].value = 1
+    assert np.ptp(shot(explorer)[1]) > 0
+
+
+def test_fooling_search_box_says_what_it_does_not_know(net):
+    explorer = vh.explore_fooling(net, "panda", "lesser panda", step=200, steps=1)
+    (search,) = [w for box in explorer.children for w in getattr(box, "children", ()) if isinstance(w, W.Combobox)]
+    before = explorer.result
+    search.value = ""
+    assert explorer.result == before or explorer.result is before
+    with pytest.raises(ValueError, match="nearest"):
+        search.value = "koalla"
+    assert "koala" in explorer.text.value
+    search.value = "koala"
+    assert explorer.result.label == "koala"

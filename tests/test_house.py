@@ -11,8 +11,8 @@ PACKAGE = Path(vh.__file__).parent
 FLOORS = [
     {"archives", "weights", "device"},
     {"pictures", "hooks", "relu_rules", "efficientnet_lite0", "models", "images", "objective"},
-    {"filters", "activations", "embedding", "deconvnet", "gradients", "segmentation", "cam", "occlusion", "synthesis",
-     "style", "cue_conflict", "trust"},
+    {"filters", "activations", "embedding", "deconvnet", "gradients", "averaged", "segmentation", "cam",
+     "locality", "occlusion", "synthesis", "style", "cue_conflict", "trust"},
     {"render", "show"},
     {"explore", "checks"},
 ]  # fmt: skip
@@ -50,7 +50,7 @@ def test_floors_import_downwards(path):
 
 
 @pytest.mark.parametrize("pattern, rooms", [
-    (r"\.register_(forward|full_backward|backward|module)\w*hook|\.register_hook", {"hooks"}),
+    (r"\.register_(forward|full_backward|backward|module)\w*hook|\.register_hook", {"hooks", "checks"}),
     (r"^\s*(import|from) ipywidgets", {"explore"}),
     (r"matplotlib\.pyplot|plt\.", {"show"}),
     (r"\bplt\.show\(|savefig\(", set()),

@@ -12,16 +12,21 @@ import vizhelpers as vh
 TARGET, OTHER = 7, 400
 
 
-@pytest.fixture(params=LAYERS)
+def pytest_generate_tests(metafunc):
+    """Every method on every net for which it is defined."""
+    if "net_and_layer" in metafunc.fixturenames:
+        pairs = [(method, net) for method in METHODS for net in method.nets]
+        ids = [f"{method.name}-{net}" for method, net in pairs]
+        metafunc.parametrize("method, net_and_layer", pairs, ids=ids, indirect=["net_and_layer"])
+    elif "method" in metafunc.fixturenames:
+        metafunc.parametrize("method", METHODS, ids=lambda method: method.name)
+
+
+@pytest.fixture
 def net_and_layer(request):
     net = net_of(request.param)
     yield net, LAYERS[request.param]
     net.eval().requires_grad_(False)
-
-
-@pytest.fixture(params=METHODS, ids=lambda method: method.name)
-def method(request):
-    return request.param
 
 
 def same(first, second, **tolerance):
@@ -176,6 +181,7 @@ def test_every_public_method_is_held_to_the_rules():
     import inspect
 
     elsewhere = {
+        "cam_layer": "gives a name, no numbers; tests in test_cam.py",
         "predict": "class_scores plus a softmax and names; tests in test_models.py",
         "top_patches": "picks from channel_maxima; tests in test_activations.py",
     }

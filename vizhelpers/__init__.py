@@ -12,6 +12,9 @@ from .activations import (
     receptive_field,
     top_patches,
 )
+from .averaged import integrated_gradients, smoothgrad
+from .cam import cam, cam_layer, grad_cam, grad_cam_plus_plus, guided_grad_cam, plus_plus_weights, upsampled
+from .deconvnet import deconvnet, transposed_convolution, unpool
 from .device import device, in_batches, seed
 from .filters import (
     colourfulness,
@@ -23,6 +26,13 @@ from .filters import (
     responses,
     shift_error,
     spectrum,
+)
+from .gradients import (
+    deconvnet_gradient,
+    gradient,
+    gradient_x_input,
+    guided_backprop,
+    saliency,
 )
 from .hooks import capture, evaluating, resolve_layer
 from .images import Scene, compose_scene, to_display, to_input
@@ -38,27 +48,40 @@ from .models import (
     prepare_torchvision,
     resolve_target,
 )
+from .objective import Neuron, score
+from .occlusion import Occlusion, occlusion
 from .pictures import Picture, library, load_image
-from .render import draw_box, mosaic, overlay, to_picture, to_png
+from .relu_rules import relu_rule
+from .render import draw_box, gradient_picture, mosaic, overlay, to_picture, to_png
+from .segmentation import segment_from_saliency
 from .show import show_bars, show_curves, show_images, show_map, show_mosaic, show_predictions
+from .synthesis import Fooled, fool
 
 prepare_torchvision()  # so that a lesson's own `import torchvision` works on every machine; see models.py
 
 # ipywidgets and the checks are loaded when first used: `import vizhelpers` stays quick.
 _LATER = {
-    "explore": ["Explorer", "explore_features", "explore_filters", "explore_patches", "explore_predictions"],
+    "explore": [
+        "Explorer", "explore_cam", "explore_deconvnet", "explore_features", "explore_filters", "explore_fooling",
+        "explore_methods", "explore_occlusion", "explore_patches", "explore_predictions", "explore_relu_rules",
+        "explore_saliency",
+    ],  # fmt: skip
     "checks": ["try_check"],
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
-    "ChannelMaxima", "ModelInfo", "Patch", "Picture", "Prediction", "ReceptiveField", "Scene", "activations",
-    "capture", "categories", "channel_maxima", "channel_response", "class_index", "class_scores", "colourfulness",
-    "compose_scene", "device", "draw_box", "evaluating", "first_layer", "first_layer_filters", "grating", "in_batches",
-    "layer_names", "library", "load_image", "load_model", "mosaic", "orientation", "overlay", "predict",
-    "prepare_torchvision", "radial_profile", "receptive_field", "resolve_layer", "resolve_target", "responses", "seed",
-    "shift_error", "show_bars", "show_curves", "show_images", "show_map", "show_mosaic", "show_predictions", "spectrum",
-    "to_display", "to_input", "to_picture", "to_png", "top_patches", "weights", *_HOME,
+    "ChannelMaxima", "Fooled", "ModelInfo", "Neuron", "Occlusion", "Patch", "Picture", "Prediction", "ReceptiveField",
+    "Scene", "activations", "cam", "cam_layer", "capture", "categories", "channel_maxima", "channel_response",
+    "class_index", "class_scores", "colourfulness", "compose_scene", "deconvnet", "deconvnet_gradient", "device",
+    "draw_box", "evaluating", "first_layer", "first_layer_filters", "fool", "grad_cam", "grad_cam_plus_plus",
+    "gradient", "gradient_picture", "gradient_x_input", "grating", "guided_backprop", "guided_grad_cam", "in_batches",
+    "integrated_gradients", "layer_names", "library", "load_image", "load_model", "mosaic", "occlusion", "orientation",
+    "overlay", "plus_plus_weights", "predict", "prepare_torchvision", "radial_profile", "receptive_field", "relu_rule",
+    "resolve_layer", "resolve_target", "responses", "saliency", "score", "seed", "segment_from_saliency",
+    "shift_error", "show_bars", "show_curves", "show_images", "show_map", "show_mosaic", "show_predictions",
+    "smoothgrad", "spectrum", "to_display", "to_input", "to_picture", "to_png", "top_patches",
+    "transposed_convolution", "unpool", "upsampled", "weights", *_HOME,
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 
@@ -175,6 +175,20 @@ def _is_running(call: FrameType) -> bool:
     while here is not None and here is not call:
         here = here.f_back
     return here is not None
+
+
+@contextmanager
+def replacing(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
+    """Let the net go on with `change(output)` in place of the output of each named layer, inside the `with` block."""
+    handles: list = []
+    try:
+        for name, change in changes.items():
+            module = resolve_layer(model, name)[1]
+            handles.append(module.register_forward_hook(lambda m, args, output, change=change: change(output)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

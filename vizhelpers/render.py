@@ -86,6 +86,42 @@ def overlay(image: Picture, heat, *, opacity: float = 0.55, colours: str = "infe
     return Image.fromarray((mixed + 0.5).astype(np.uint8))
 
 
+def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit: float | None = None) -> Tensor:
+    """A gradient with respect to a picture, as a picture: all of it around mid grey, or one sign of it on black.
+
+    Args:
+        g: `(3,H,W)` or `(N,3,H,W)`, signed, any range; not changed.
+        part: "all" (0 is mid grey), "positive" or "negative" (0 is black; the negative part is drawn as its size).
+        grey: the three colours as one luminance, weights 0.299, 0.587, 0.114.
+        limit: the value of the strongest colour; by default, for each picture, the 99.5th percentile of what is there:
+            a few glaring pixels would darken the rest. Give a number to compare pictures.
+
+    Returns:
+        `(3,H,W)` or `(1,H,W)` in 0..1, with N in front if g had it; on the CPU.
+
+    Raises:
+        ValueError: not a gradient of pictures, or an unknown part.
+
+    Example:
+        >>> vh.show_images(vh.gradient_picture(vh.guided_backprop(net, x), part="positive"));
+
+    Taught in: 07_guided_backprop.
+    """
+    if g.ndim not in (3, 4) or g.shape[-3] != 3:
+        raise ValueError(f"A gradient of pictures is (N,3,H,W) or (3,H,W), not {tuple(g.shape)}.")
+    if part not in ("all", "positive", "negative"):
+        raise ValueError(f"The parts are 'all', 'positive' and 'negative', not {part!r}.")
+    if g.ndim == 4:
+        return torch.stack([gradient_picture(one, part=part, grey=grey, limit=limit) for one in g])
+    g = g.detach().float().cpu()
+    g = g if part == "all" else g.clamp(min=0) if part == "positive" else (-g).clamp(min=0)
+    if grey:
+        g = (g * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
+    there = g.abs()[g != 0]
+    top = limit or (float(np.quantile(there.numpy(), 0.995)) if len(there) else 1.0)
+    return ((g / top + 1) / 2 if part == "all" else g / top).clamp(0, 1)
+
+
 @cache
 def palette(name: str = "viridis") -> np.ndarray:
     """A matplotlib colour map as 256 RGB rows of uint8."""
