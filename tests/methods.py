@@ -61,7 +61,7 @@ METHODS = [
            nets=RELU_NETS),
     Method("deconvnet", lambda net, x, target, layer: vh.deconvnet(net, x, layer, 5), takes_layer=True,
            nets=("alexnet", "vgg16")),
-    Method("occlusion", lambda net, x, target, layer: vh.occlusion(net, x, target, patch=48, stride=32)[:5],
+    Method("occlusion", lambda net, x, target, layer: vh.occlusion(net, x, target, patch=16, stride=24)[:5],
            takes_target=True),
     Method("fool", lambda net, x, target, layer: tuple(vh.fool(net, x, target, steps=2)[:-1]), takes_target=True),
 ]
@@ -69,8 +69,19 @@ METHODS = [
 
 @cache
 def net_of(name: str) -> nn.Module:
-    """A net with random weights, fixed seed, float64, so that values can be compared to the last digits."""
-    return vh.load_model(name, weights="random", device="cpu").double()
+    """A net with random weights, fixed seed, float64, so that values can be compared to the last digits.
+
+    The two wide fully connected layers of AlexNet and VGG16 are narrowed: a gigabyte that no method looks at.
+    """
+    net = vh.load_model(name, weights="random", device="cpu")
+    if name in ("alexnet", "vgg16"):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            wide = [n for n, m in net.classifier.named_children() if isinstance(m, nn.Linear)]
+            sizes = [net.classifier[int(wide[0])].in_features, 64, 64, 1000]
+            for n, inputs, outputs in zip(wide, sizes[:-1], sizes[1:], strict=True):
+                net.classifier[int(n)] = nn.Linear(inputs, outputs).requires_grad_(False)
+    return net.double()
 
 
 def pictures(count: int = 2, height: int = 64, width: int = 64) -> Tensor:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 
 import pytest
 import torch
@@ -29,6 +30,17 @@ def net_and_layer(request):
     net.eval().requires_grad_(False)
 
 
+@pytest.fixture
+def want(net_and_layer, method, request):
+    return plain(method, request.node.callspec.params["net_and_layer"])
+
+
+@cache
+def plain(method, name):
+    """What a method gives for the usual pictures, called once as a user would."""
+    return method.call(net_of(name), pictures(), TARGET, LAYERS[name])
+
+
 def same(first, second, **tolerance):
     for a, b in zip(leaves(first), leaves(second), strict=True):
         torch.testing.assert_close(a, b, **tolerance)
@@ -45,10 +57,9 @@ def footprint(net):
     )
 
 
-def test_a_runs_in_eval_mode_and_restores_each_mode(net_and_layer, method):
+def test_a_runs_in_eval_mode_and_restores_each_mode(net_and_layer, method, want):
     net, layer = net_and_layer
     x = pictures()
-    want = method.call(net, x, TARGET, layer)
     net.train()
     mixed = [m for m in net.modules() if not list(m.children())][::2]
     for module in mixed:
@@ -58,21 +69,17 @@ def test_a_runs_in_eval_mode_and_restores_each_mode(net_and_layer, method):
     assert footprint(net) == before
 
 
-def test_b_repeats_and_classes_leave_no_trace(net_and_layer, method):
-    net, layer = net_and_layer
-    x = pictures()
-    first = method.call(net, x, TARGET, layer)
-    method.call(net, x, OTHER, layer)
-    same(method.call(net, x, TARGET, layer), first, rtol=0, atol=0)
-
-
-def test_c_leaves_input_net_and_grad_mode_alone(net_and_layer, method):
+def test_b_c_h_repeats_leaves_everything_alone_and_returns_raw_values(net_and_layer, method, want):
     net, layer = net_and_layer
     x = pictures()
     kept, before = x.clone(), footprint(net)
-    method.call(net, x, TARGET, layer)
+    method.call(net, x, OTHER, layer)
+    again = method.call(net, x, TARGET, layer)
+    same(again, want, rtol=0, atol=0)
     assert footprint(net) == before
     assert torch.equal(x, kept) and not x.requires_grad and x.grad is None
+    for part in leaves(again):
+        assert not part.requires_grad and part.grad_fn is None and part.device == x.device and len(part) == len(x)
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -94,9 +101,9 @@ def test_c_also_after_an_error_or_the_stop_button(net_and_layer, method, error):
 
 def test_d_a_batch_equals_single_pictures(net_and_layer, method):
     net, layer = net_and_layer
-    x = pictures(3)
+    x = pictures(2)
     together = leaves(method.call(net, x, TARGET, layer))
-    for n in range(3):
+    for n in range(2):
         for a, b in zip(together, leaves(method.call(net, x[n : n + 1], TARGET, layer)), strict=True):
             torch.testing.assert_close(a[n : n + 1], b)
 
@@ -113,17 +120,16 @@ def test_d_one_target_for_each_picture(method):
 def test_e_height_and_width_keep_their_places(net_and_layer, method):
     net, layer = net_and_layer
     x = pictures(1, 64, 96)
-    wide = leaves(method.call(net, x, TARGET, layer))[0]
-    if wide.dim() >= 3:
-        assert wide.shape[-1] > wide.shape[-2]
-    assert all(torch.isfinite(part.double()).all() for part in leaves(method.call(net, x, TARGET, layer)))
+    parts = leaves(method.call(net, x, TARGET, layer))
+    if parts[0].dim() >= 3:
+        assert parts[0].shape[-1] > parts[0].shape[-2]
+    assert all(torch.isfinite(part.double()).all() for part in parts)
 
 
-def test_f_another_backend_gives_the_same(net_and_layer, method):
+def test_f_another_backend_gives_the_same(net_and_layer, method, want):
     """CUDA where there is one; else the CPU's other memory layout, which runs other kernels."""
     net, layer = net_and_layer
     x = pictures()
-    want = method.call(net, x, TARGET, layer)
     if torch.cuda.is_available():
         other = copy.deepcopy(net).cuda()
         got = tuple(part.cpu() for part in leaves(method.call(other, x.cuda(), TARGET, layer)))
@@ -133,10 +139,9 @@ def test_f_another_backend_gives_the_same(net_and_layer, method):
     same(got, leaves(want), rtol=1e-6, atol=1e-8)
 
 
-def test_g_no_grad_outside_and_trainable_or_frozen_parameters(net_and_layer, method):
+def test_g_no_grad_outside_and_trainable_or_frozen_parameters(net_and_layer, method, want):
     net, layer = net_and_layer
     x = pictures()
-    want = method.call(net, x, TARGET, layer)
     with torch.no_grad():
         same(method.call(net, x, TARGET, layer), want)
     with torch.inference_mode():
@@ -145,13 +150,6 @@ def test_g_no_grad_outside_and_trainable_or_frozen_parameters(net_and_layer, met
     net.requires_grad_(True)
     same(method.call(net, x, TARGET, layer), want)
     assert all(p.grad is None for p in net.parameters())
-
-
-def test_h_results_are_raw_detached_and_on_the_device(net_and_layer, method):
-    net, layer = net_and_layer
-    x = pictures()
-    for part in leaves(method.call(net, x, TARGET, layer)):
-        assert not part.requires_grad and part.grad_fn is None and part.device == x.device and len(part) == len(x)
 
 
 def test_j_unknown_layers_and_classes_are_named(method):

@@ -15,7 +15,7 @@ from .objective import Neuron, Target, input_gradient, score
 
 
 def smoothgrad(
-    model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.15, samples: int = 32, seed: int = 0,
+    model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32, seed: int = 0,
     batch_size: int | None = None, progress: bool = False,
 ) -> Tensor:
     """SmoothGrad: the mean gradient over noisy copies of the picture.
@@ -24,7 +24,8 @@ def smoothgrad(
         model: any net.
         x: normalised pictures `(N,3,H,W)`.
         target: as `gradient`; None is settled once, on the picture without noise.
-        level: standard deviation of the noise as a share of each picture's own range (max - min).
+        level: standard deviation of the noise as a share of each picture's own range (max - min): too much, and
+            the net no longer sees the object.
         samples: noisy copies.
         seed: of the noise, which is the same for every picture of a batch.
         batch_size: copies that run at once; by default what suits the device.

@@ -4,7 +4,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import torch
@@ -67,13 +67,16 @@ class Activations(Mapping):
         return list(self._calls[name])
 
     def _name(self, layer) -> str:
+        if isinstance(layer, str) and layer in self._names:
+            return layer
         name = resolve_layer(self._model, layer)[0]
         if name not in self._names:
             raise ValueError(f"Layer {name!r} was not captured; captured: {', '.join(self._names[:8])}.")
         return name
 
     def __getitem__(self, layer: str | nn.Module) -> Tensor:
-        calls, name = self.calls(layer), self._name(layer)
+        name = self._name(layer)
+        calls = self.calls(name)
         if len(calls) > 1:
             raise ValueError(
                 f"Layer {name!r} ran {len(calls)} times in one forward pass, so it has {len(calls)} outputs: "
@@ -156,17 +159,30 @@ def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> I
 
         return record
 
+    around = _holders(model, list(wanted.values()))
     try:
-        for module in model.modules():  # a pass is whatever runs from the outermost call to its return
+        for module in around:  # a pass is whatever runs from the outermost call to its return
             handles.append(module.register_forward_pre_hook(enter, prepend=True))
         for name, module in wanted.items():
             handles.append(module.register_forward_hook(recorder(name)))
-        for module in model.modules():
+        for module in around:
             handles.append(module.register_forward_hook(leave, always_call=True))
         yield acts
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _holders(model: nn.Module, layers: list[nn.Module]) -> list[nn.Module]:
+    """The layers and every module that has one of them inside, under any of its names."""
+    modules, ids = dict(model.named_modules(remove_duplicate=False)), {id(layer) for layer in layers}
+    found = {}
+    for name, module in modules.items():
+        if id(module) in ids:
+            parts = name.split(".") if name else []
+            above = (modules[".".join(parts[:n])] for n in range(len(parts) + 1))
+            found.update((id(m), m) for m in above)
+    return list(found.values())
 
 
 def _is_running(call: FrameType) -> bool:
@@ -175,6 +191,38 @@ def _is_running(call: FrameType) -> bool:
     while here is not None and here is not call:
         here = here.f_back
     return here is not None
+
+
+class _Enough(Exception):
+    """All that was asked for has been computed."""
+
+
+def outputs_until(model: nn.Module, x: Tensor, *layers: str | nn.Module) -> dict[str, Tensor]:
+    """The first output of each named layer, in a pass that ends as soon as the last of them has run.
+
+    For loops on a net that `capture` has been used on before: only a complete pass shows that a layer runs once.
+    A clone goes on to the next layer, as in `capture`; the tensors are attached to the graph.
+    """
+    wanted, found, handles = dict(resolve_layer(model, layer) for layer in layers), {}, []
+
+    def recorder(name):
+        def record(module, args, output):
+            found.setdefault(name, output)
+            if len(found) == len(wanted):
+                raise _Enough
+            return output.clone() if isinstance(output, Tensor) else None
+
+        return record
+
+    try:
+        for name, module in wanted.items():
+            handles.append(module.register_forward_hook(recorder(name)))
+        with suppress(_Enough):
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
 
 
 @contextmanager
@@ -189,6 +237,19 @@ def replacing(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def inputs_of(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what goes into a layer while the model runs inside the `with` block: one tensor for each call of it."""
+    found: list[Tensor] = []
+    handle = resolve_layer(model, layer)[1].register_forward_pre_hook(
+        lambda module, args: found.append(args[0].clone())  # a clone: the layer might work in place
+    )
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -211,11 +272,13 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """
     modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
+        if any(mode for _, mode in modes):
+            model.eval()
         yield model
     finally:
         for module, mode in modes:
-            module.training = mode
+            if module.training != mode:
+                module.training = mode
 
 
 @contextmanager

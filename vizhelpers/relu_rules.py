@@ -34,7 +34,7 @@ class _Relu(torch.autograd.Function):
         back = torch.ops.aten  # PyTorch's own backward: 0 where the output is 0 (or at the top)
         passed = (back.threshold_backward(gradient, out, 0) if ctx.top is None
                   else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
-        return passed if ctx.rule == "gradient" else passed.clamp_(min=0), None, None, None
+        return passed if ctx.rule == "gradient" else passed.relu_(), None, None, None
 
 
 class ReluRule(TorchFunctionMode):

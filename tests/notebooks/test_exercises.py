@@ -1,9 +1,12 @@
 """Every exercise in a real kernel: its stub is 'not solved yet', says why, and breaks nothing; its solution passes.
 
-One copy of each lesson is executed up to its last exercise. After each check cell the copy gets the folded solution,
-the bare check (which raises when it disagrees) and the check cell once more.
+One copy of each lesson is executed: its exercises, and of the cells before them those that bind a name which they use
+(nbval has run all of them). After each check cell the copy gets the folded solution, the bare check (which raises when
+it disagrees) and the check cell once more.
 """
 
+import ast
+import builtins
 import re
 
 import nbformat
@@ -15,13 +18,53 @@ from specimen import specimen
 CELL_TIMEOUT = 180  # seconds, as for nbval
 
 
+def names(code: str) -> tuple[set[str], set[str]]:
+    """The names that code binds at its top level (or changes by an index or a method), and those that it uses."""
+    tree = ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
+    uses = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(dir(builtins))
+    binds = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            binds.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            binds |= {(a.asname or a.name).split(".")[0] for a in node.names}
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+            binds.add(node.value.id)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            owner = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
+            binds |= {owner.id} if isinstance(owner, ast.Name) else set()
+    return binds, uses
+
+
+def needed(cells: list[str], wanted: str, first: int) -> set[int]:
+    """Of code cells 1, 2, ...: all from `first` on, and of those before it what they and `wanted` depend on."""
+    keep = set(range(first, len(cells) + 1))
+    uses = names(wanted)[1].union(*(names(cells[i - 1])[1] for i in keep))
+    for i in range(first - 1, 0, -1):
+        binds, used = names(cells[i - 1])
+        if binds & uses:
+            keep.add(i)
+            uses |= used
+    return keep
+
+
+def test_needed_follows_names_backwards():
+    cells = ["import torch", "a = 1", "b = torch.ones(a)", "b[0] = 2", "c = slow()", "print(c)", "def f(): return b"]
+    assert needed(cells, "f() + d", first=7) == {1, 2, 3, 4, 7}
+
+
 def instrument(path) -> tuple[nbformat.NotebookNode, list[dict]]:
     """A copy that also solves every exercise, and for each exercise its cells: {"name", "unsolved", "solved"}."""
     exercises = Lesson.read(path).exercises
     notebook = nbformat.read(path, 4)
     last = max(e.check[0].cell for e in exercises)
+    wanted = " \n".join(e.solution for e in exercises)
+    keep = needed([c.source if c.cell_type == "code" else "" for c in notebook.cells[:last]], wanted,
+                  first=min(e.stub.cell for e in exercises))  # fmt: skip
     cells, found = [], []
     for i, cell in enumerate(notebook.cells[:last], 1):
+        if i not in keep:
+            continue
         cells.append(cell)
         for e in exercises:
             check_cell, check, answer = e.check

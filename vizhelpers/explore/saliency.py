@@ -61,8 +61,15 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
     return way, points, maps
 
 
+def _blocks(values: Tensor) -> Tensor:
+    """Sums over 4x4 values: next to one another, plus and minus of single pixels are grey to the eye."""
+    return 16 * nn.functional.avg_pool2d(values[None], 4)[0]
+
+
 def explore_saliency(model: nn.Module, images, *, steps: int = 32, side: int = 320) -> Explorer:
     """Saliency, SmoothGrad, gradient x input and Integrated Gradients of any class, the last as a walk from black.
+
+    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result.map` has every pixel.
 
     Args:
         model: any net. One without class scores is asked for the mean of a channel of its last convolution instead.
@@ -88,7 +95,7 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32, side: int = 3
     asked = TargetChooser(model, None if info is None or info.has_classifier else last[0])
     chooser = W.Dropdown(options=list(pictures), description="picture")
     method = W.Dropdown(options=list(METHODS), description="method")
-    noise = W.FloatSlider(0.15, min=0, max=0.5, step=0.05, description="noise", continuous_update=False)
+    noise = W.FloatSlider(0.05, min=0, max=0.5, step=0.05, description="noise", continuous_update=False)
     samples = W.IntSlider(8, 1, 64, description="samples", continuous_update=False)
     point = W.IntSlider(steps + 1, 0, steps + 1, description="path")
     play = W.Play(value=steps + 1, min=0, max=steps + 1, interval=200)
@@ -116,11 +123,13 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32, side: int = 3
     def draw():
         result, walk, k = explorer.result, known["path"], point.value
         shown, heat = known["way"][k if walk else 0], known["maps"][k].cpu() if walk else result.map
-        top = float(np.quantile(result.map.abs().numpy(), 0.995)) or 1.0  # one scale for the whole way
-        if result.method in ("saliency", "SmoothGrad"):
+        signed = result.method not in ("saliency", "SmoothGrad")
+        full = _blocks(result.map) if signed else result.map
+        top = float(np.quantile(full.abs().numpy(), 0.995)) or 1.0  # one scale for the whole way
+        if not signed:
             index, colours = (heat / top).clamp(0, 1) * 255, "inferno"
         else:
-            index, colours = ((heat / top).clamp(-1, 1) + 1) * 127.5, "RdBu_r"
+            index, colours = ((_blocks(heat) / top).clamp(-1, 1) + 1) * 127.5, "RdBu_r"
         picture = Image.fromarray(palette(colours)[index.byte().numpy()])
         explorer.put(0, np.asarray(to_picture(to_display(shown, model)).resize((side, side))))
         explorer.put(1, np.asarray(picture.resize((side, side), Image.Resampling.NEAREST)))
