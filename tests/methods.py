@@ -35,11 +35,14 @@ class Method(NamedTuple):
 
 
 RELU_NETS = ("alexnet", "vgg16", "squeezenet1_1", "resnet18", "googlenet", "densenet121")
+FEW = ("squeezenet1_1", "resnet18", "mobilenet_v3_large")  # for what only calls methods that run on all
 GAP_NETS = ("squeezenet1_1", "resnet18", "googlenet", "densenet121", "efficientnet_b0")
 METHODS = [
     Method("activations", lambda net, x, target, layer: vh.activations(net, x, layer), takes_layer=True),
     Method("channel_response", lambda net, x, target, layer: vh.channel_response(net, x, layer), takes_layer=True),
     Method("channel_maxima", lambda net, x, target, layer: tuple(vh.channel_maxima(net, x, layer)), takes_layer=True),
+    Method("features", lambda net, x, target, layer: (vh.features(net, x), vh.features(net, x, layer=layer)),
+           takes_layer=True),
     Method("class_scores", lambda net, x, target, layer: vh.class_scores(net, x)),
     Method("score", lambda net, x, target, layer: vh.score(net, x, target), takes_target=True),
     Method("gradient", lambda net, x, target, layer: vh.gradient(net, x, target), takes_target=True),
@@ -63,7 +66,16 @@ METHODS = [
            nets=("alexnet", "vgg16")),
     Method("occlusion", lambda net, x, target, layer: vh.occlusion(net, x, target, patch=16, stride=24)[:5],
            takes_target=True),
+    Method("evidence", lambda net, x, target, layer: tuple(vh.evidence(net, x, target, methods=["saliency", "edges"])
+                                                           .values()), takes_target=True, nets=FEW),
+    Method("insertion_deletion", lambda net, x, target, layer: tuple(vh.insertion_deletion(
+        net, x, target, x.mean(1) if isinstance(x, Tensor) else x, steps=2, of="score")[1:]),
+           takes_target=True, nets=FEW),
+    Method("sanity_check", lambda net, x, target, layer: tuple(part.transpose(0, 1) for part in vh.sanity_check(
+        net, x, target, "saliency", upto=vh.stages(net)[1:2])[1:]), takes_target=True, nets=FEW),
     Method("fool", lambda net, x, target, layer: tuple(vh.fool(net, x, target, steps=2)[:-1]), takes_target=True),
+    Method("deep_dream", lambda net, x, target, layer: vh.deep_dream(net, x, layer, octaves=1, steps=1),
+           takes_layer=True),
 ]
 
 

@@ -10,10 +10,14 @@ import vizhelpers as vh
 PACKAGE = Path(vh.__file__).parent
 FLOORS = [
     {"archives", "weights", "device"},
-    {"pictures", "hooks", "relu_rules", "efficientnet_lite0", "models", "images", "objective"},
-    {"filters", "activations", "embedding", "deconvnet", "gradients", "averaged", "segmentation", "cam",
-     "locality", "occlusion", "synthesis", "style", "cue_conflict", "trust"},
-    {"render", "show"},
+    {"pictures", "hooks", "relu_rules", "efficientnet_lite0", "models", "images", "objective",
+     "speed", "winograd"},
+    {"filters", "activations", "embedding", "embedding_shards", "collection", "layout", "deconvnet", "gradients",
+     "averaged", "segmentation", "cam",
+     "locality", "occlusion", "deep_dream", "dreams", "fooling", "parametrisation", "synthesis", "style",
+     "style_losses", "style_net", "style_training", "cue_conflict", "cue_set", "observers", "stimuli", "trust",
+     "evidence", "sanity", "scoreboard", "similarity"},
+    {"render", "picture_map", "show", "show_bias", "show_embedding", "show_trust", "stimulus_set"},
     {"explore", "checks"},
 ]  # fmt: skip
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,241 +1,399 @@
-"""Fooling pictures: closed forms on linear nets, the box, the round trip, the batch, the stop button, SqueezeNet."""
-import io
-
+"""Activation maximisation and DeepDream: closed forms on small nets, each regulariser, the gallery's numbers."""
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
+from vizhelpers import parametrisation as par
+from vizhelpers.synthesis import Ascent
+
+OFF = vh.Recipe(size=16, steps=3, rate=0.1)
+WILD = dict(jitter=3, rotate=20, scale=0.2)
+
+
+class Small(nn.Module):
+    """Two convolutions with an in-place ReLU between, then a mean and a linear layer; float64."""
+
+    def __init__(self, classes=4):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            self.first = nn.Conv2d(3, 6, 3, padding=1)
+            self.relu = nn.ReLU(inplace=True)
+            self.second = nn.Conv2d(6, 5, 3, padding=1)
+            self.head = nn.Linear(5, classes)
+        self.double().eval()
+        self.viz = vh.ModelInfo("small", 16, 16, (0.4, 0.5, 0.6), (0.2, 0.25, 0.5), categories=tuple("abcd"))
+
+    def forward(self, x):
+        return self.head(self.second(self.relu(self.first(x))).mean((2, 3)))
 
 
 class Linear(nn.Module):
-    """Class scores linear in the normalised picture; `viz` only says how pixels were normalised."""
+    """Class scores linear in the normalised picture."""
 
-    def __init__(self, classes=2, side=8, scale=0.4, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.5)):
+    def __init__(self, side=16):
         super().__init__()
-        weights = torch.randn(classes, 3 * side * side, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-        self.head = nn.Linear(3 * side * side, classes).double()
-        self.head.weight.data, self.head.bias.data = weights * scale, torch.zeros(classes, dtype=torch.float64)
-        self.viz = vh.ModelInfo("linear", side, side, mean, std, categories=tuple("abcdefgh"[:classes]))
-        self.std = torch.tensor(std, dtype=torch.float64).view(3, 1, 1)
-        self.mean = torch.tensor(mean, dtype=torch.float64).view(3, 1, 1)
+        self.head = nn.Linear(3 * side * side, 2).double()
+        weight = torch.randn(2, 3 * side * side, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        self.head.weight.data, self.head.bias.data = weight, torch.zeros(2, dtype=torch.float64)
+        self.viz = vh.ModelInfo("linear", side, side, (0.4, 0.5, 0.6), (0.2, 0.25, 0.5), categories=("a", "b"))
 
     def forward(self, x):
         return self.head(x.flatten(1))
 
-    def normalised(self, pixels):
-        return (pixels - self.mean) / self.std
 
-    def slope(self):
-        """Gradient of (score 1 - score 0) with respect to pixels 0..1, `(3,H,W)`: the chain rule by hand."""
-        w = self.head.weight[1] - self.head.weight[0]
-        return (w.view(3, 8, 8) / self.std).detach()
+def noise(side=16):
+    return torch.rand(3, side, side, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
-def grey(count=1):
-    """Nearly grey pixels, far from 0 and 1."""
-    noise = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    return 0.5 + 0.05 * noise
+def test_one_step_on_a_linear_net_is_the_closed_form():
+    """Adam's first step has length `rate` in every pixel, along the gradient's sign: here that of the weights."""
+    net, start = Linear(), noise() * 0.5 + 0.25
+    found = vh.maximize_activation(net, "b", recipe=OFF, start=start, steps=1)
+    want = (start + 0.1 * net.head.weight[1].view(3, 16, 16).sign()).clamp(0, 1)
+    torch.testing.assert_close(found.image, want.detach(), atol=1e-6, rtol=0)
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (net.viz.mean, net.viz.std))
+    before, after = (float(net((p - mean).div(std)[None])[0, 1].detach()) for p in (start, want))
+    assert found.start == pytest.approx(before) and found.history.tolist() == pytest.approx([before])
+    assert found.score == pytest.approx(after, abs=1e-4) and after > before
 
 
-def lead(net, pixels):
-    scores = net(net.normalised(pixels))
-    return (scores[:, 1] - scores[:, 0]).detach()
+@pytest.mark.parametrize("options", [{}, dict(fourier=True), dict(fourier=True, decorrelate=True, **WILD),
+                                     dict(stages=3, between=1.0, jitter=2), dict(blur=0.5, tv=1.0, l2=0.1)])
+@pytest.mark.parametrize("target", ["c", vh.Neuron("first", 2), vh.Neuron("second", 1)])
+def test_the_score_rises_and_the_picture_stays_in_range(options, target):
+    found = vh.maximize_activation(Small(), target, recipe=OFF, steps=12, **options)
+    assert found.score > found.start and found.history[-3:].mean() > found.history[:3].mean()
+    assert found.image.shape == (3, 16, 16) and 0 <= found.image.min() and found.image.max() <= 1
+    assert len(found.history) == 12 * options.get("stages", 1) and not found.image.requires_grad
 
 
-def test_each_step_of_a_linear_net_is_the_closed_form():
-    """Two classes: log-odds of class 1 are w.p, so a step of length s adds s|w| to them, whatever the picture is."""
-    net, pixels = Linear(), grey()
-    step = 5.0
-    found = vh.fool(net, net.normalised(pixels), 1, confidence=0.999, step=step, steps=4)
-    gain = step / 255 * net.slope().norm()
-    want = torch.sigmoid(lead(net, pixels)[:, None] + gain * torch.arange(5))
-    torch.testing.assert_close(found.history, want)
-    assert (found.history.diff() > 0).all()
-    torch.testing.assert_close(found.l2, torch.tensor([4 * step], dtype=torch.float64))
-    direction = net.slope() / net.slope().norm()
-    torch.testing.assert_close(found.difference[0], 4 * step / 255 * direction)
-    torch.testing.assert_close(found.linf[0], 4 * step * direction.abs().max())
+def test_a_unit_is_drawn_in_its_own_place():
+    found = vh.maximize_activation(Small(), vh.Neuron("first", 0, 4, 9), recipe=OFF, start=torch.full((3, 16, 16), 0.5))
+    changed = (found.image - 0.5).abs().amax(0) > 1e-6
+    assert changed.nonzero().amin(0).tolist() == [3, 8] and changed.nonzero().amax(0).tolist() == [5, 10]
 
 
-def test_shrinking_finds_the_distance_to_the_boundary():
-    net, pixels = Linear(), grey()
-    x = net.normalised(pixels)
-    loser = int(lead(net, pixels)[0] < 0)  # the class that the net does not see
-    distance = 255 * (lead(net, pixels).abs() / net.slope().norm())
-    long = vh.fool(net, x, loser, confidence=0, step=60)
-    short = vh.fool(net, x, loser, confidence=0, step=60, shrink=60)
-    assert long.l2 > 1.05 * distance, "the first flip overshoots; else this test says nothing"
-    assert distance <= short.l2 <= 1.01 * distance
-    assert short.confidence >= 0.5 and torch.equal(short.steps, long.steps)
+def test_no_steps_give_the_start():
+    start = noise()
+    for options in ({}, WILD, dict(blur=2.0, tv=5.0)):
+        found = vh.maximize_activation(Small(), 1, recipe=OFF, start=start, steps=0, **options)
+        assert torch.equal(found.image, start) and found.score == found.start and len(found.history) == 0
+    inside = start * 0.9 + 0.05  # the sigmoid of the spectrum never reaches 0 or 1
+    found = vh.maximize_activation(Small(), 1, recipe=OFF, start=inside, steps=0, fourier=True, decorrelate=True)
+    torch.testing.assert_close(found.image, inside, atol=1e-5, rtol=0)
+    x = torch.randn(2, 3, 60, 52, dtype=torch.float64)
+    net = Small()
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (net.viz.mean, net.viz.std))
+    torch.testing.assert_close(vh.deep_dream(net, x, "second", steps=0), (x * std + mean).clamp(0, 1))
 
 
-def test_values_stay_in_the_box_and_the_step_is_not_lost_there():
-    net = Linear(scale=1e-3)  # so weak that the wanted confidence is out of reach
-    pixels = (net.slope() > 0).double()[None]  # every value already where class 1 wants it
-    pixels[0, 0, 0, :4] = 0.5
-    with pytest.warns(UserWarning, match="cannot move picture"):
-        found = vh.fool(net, net.normalised(pixels), 1, step=500, steps=9)
-    assert found.picture.min() == 0 and found.picture.max() == 1
-    change = found.difference[0].clone()
-    assert (change[0, 0, :4].abs() == 0.5).all()  # these four went all the way
-    change[0, 0, :4] = 0
-    assert change.abs().max() < 1e-9
-    net = Linear()
-    other = vh.fool(net, net.normalised(pixels), 0, step=200, steps=50)
-    assert other.picture.min() >= 0 and other.picture.max() <= 1 and other.fooled.all()
+def test_movements_are_undone():
+    """The gradient of a moved picture lands where the pixels came from; a step of length 0 moves nothing."""
+    start = noise()
+    still = vh.maximize_activation(Small(), 1, recipe=OFF, start=start, rate=0, **WILD)
+    assert torch.equal(still.image, start)
+    image = start[None].requires_grad_(True)
+    weights = torch.randn(1, 3, 16, 16, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(5)
+    down, right = par.shift(torch.Generator().manual_seed(5), 6)
+    assert (down, right) != (0, 0)
+    shifted = par.moved(image, generator, jitter=6, rotate=0, scale=0)
+    assert torch.equal(shifted[0, :, (4 + down) % 16, (7 + right) % 16], image[0, :, 4, 7])
+    (back,) = torch.autograd.grad((shifted * weights).sum(), image)
+    assert torch.equal(back, weights.roll((-down, -right), (2, 3)))
 
 
-def test_a_picture_that_is_there_already_takes_no_step():
-    net, pixels = Linear(), grey()
-    winner = int(lead(net, pixels)[0] > 0)
-    found = vh.fool(net, net.normalised(pixels), winner, confidence=0.5, shrink=5)
-    assert found.steps.tolist() == [0] and found.l2.tolist() == [0] and found.fooled.all()
-    assert found.history.shape == (1, 1)
-    torch.testing.assert_close(found.picture, pixels)
+def test_turning_by_nothing_is_nothing_and_by_a_quarter_is_a_quarter(monkeypatch):
+    image = noise(17)[None]
+    for draw, want in ((0.5, image), (1.0, image.rot90(1, (2, 3))), (0.0, image.rot90(-1, (2, 3)))):
+        monkeypatch.setattr(torch, "rand", lambda *a, draw=draw, **k: torch.tensor([draw, 0.5]))
+        got = par.moved(image, torch.Generator(), jitter=0, rotate=90, scale=0.3)
+        torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
-def test_the_wanted_confidence_is_reached_and_not_much_more():
-    net, pixels = Linear(), grey()
-    loser = int(lead(net, pixels)[0] < 0)
-    for wanted in (0.0, 0.5, 0.9, 0.99):
-        found = vh.fool(net, net.normalised(pixels), loser, confidence=wanted, step=2, steps=500)
-        last, before = found.history[0, -1], found.history[0, -2]
-        assert last >= max(wanted, 0.5) > before
-        torch.testing.assert_close(found.confidence, found.history[:, -1])
+def test_deep_dream_jitter_is_undone():
+    """A 1x1 convolution sees every pixel alone: where the picture is shifted to before a step cannot matter."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).double().eval()
+    x = torch.randn(1, 3, 50, 60, dtype=torch.float64)
+    still = vh.deep_dream(net, x, "2", octaves=1, jitter=0, steps=4)
+    torch.testing.assert_close(vh.deep_dream(net, x, "2", octaves=1, jitter=20, steps=4), still)
+    assert not torch.equal(still, vh.deep_dream(net, x, "2", octaves=1, steps=0))
 
 
-def test_confidence_below_a_half_still_wants_the_target_to_win():
-    net = Linear(classes=6)
-    x = net.normalised(grey())
-    target = int(net(x).argmin())
-    found = vh.fool(net, x, target, confidence=0, step=3)
-    assert net(net.normalised(found.picture)).argmax() == target
-    frames = vh.fool(net, x, target, confidence=0, step=3, record=True).frames[0]
-    winners = net(net.normalised(frames)).argmax(1).tolist()
-    assert winners[-1] == target and target not in winners[:-1]
+def test_deep_dream_raises_the_layer_and_keeps_the_shape():
+    net, x = Small(), torch.randn(2, 3, 70, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (net.viz.mean, net.viz.std))
+    for channel in (None, 3):
+        pick = slice(None) if channel is None else slice(channel, channel + 1)
+        before = vh.deep_dream(net, x, "second", channel, steps=0)
+        after = vh.deep_dream(net, x, "second", channel, octaves=2, steps=5)
+        energy = [vh.activations(net, (p - mean) / std, "second")[:, pick].square().mean((1, 2, 3))
+                  for p in (before, after)]  # fmt: skip
+        assert (energy[1] > 1.2 * energy[0]).all()
+        assert after.shape == x.shape and 0 <= after.min() and after.max() <= 1
+    with pytest.raises(ValueError, match="0 to 4, not 5"):
+        vh.deep_dream(net, x, "second", 5)
+    with pytest.raises(ValueError, match="ratio above 1"):
+        vh.deep_dream(net, x, "second", ratio=1)
 
 
-def test_what_is_said_of_the_rounded_picture_is_what_a_file_gets():
-    net = Linear(classes=4)
-    x = net.normalised(grey(3))
-    found = vh.fool(net, x, [0, 1, 2], step=20)
-    assert found.rounded.dtype == torch.uint8
-    assert (found.rounded.double() / 255 - found.picture).abs().max() <= 0.5 / 255 + 1e-12
-    for n in range(3):
-        buffer = io.BytesIO()
-        Image.fromarray(found.rounded[n].permute(1, 2, 0).numpy()).save(buffer, "PNG")
-        again = torch.from_numpy(np.array(Image.open(io.BytesIO(buffer.getvalue())))).permute(2, 0, 1).double() / 255
-        p = net(net.normalised(again)[None]).softmax(1)[0]
-        torch.testing.assert_close(found.rounded_confidence[n], p[n])
-        assert found.winner[n] == p.argmax()
+def test_seeds_repeat():
+    def once(seed):
+        return vh.maximize_activation(Small(), 2, recipe=OFF, seed=seed, **WILD).image
+
+    assert torch.equal(once(1), once(1)) and not torch.equal(once(1), once(2))
 
 
-def test_rounding_can_undo_a_small_change_and_the_report_says_so():
-    """Every value changes by less than half a grey level: the file is the original."""
-    net = Linear()
-    pixels = grey().mul(255).round().div(255)
-    net.head.bias.data[1] -= lead(net, pixels)[0] + 0.004 * net.slope().norm()  # class 1 loses by a hair
-    found = vh.fool(net, net.normalised(pixels), 1, confidence=0, step=0.2)
-    assert found.confidence > 0.5 and 0 < found.linf < 0.5
-    assert not found.fooled.any() and found.winner[0] == 0 and found.rounded_confidence < 0.5
-    assert torch.equal(found.rounded, (pixels * 255).round().byte())
+def test_each_regulariser_does_what_it_says():
+    """Measured on the picture alone, one at a time, against the same ascent without it."""
+    net, target = Small(), vh.Neuron("second", 1)
+
+    def grown(**options):
+        return vh.maximize_activation(net, target, recipe=OFF, steps=16, rate=0.05, **options).image[None]
+
+    def fine(image):
+        return float((image - par.blurred(image, 1.0)).square().mean())
+
+    plain = grown()
+    assert par.total_variation(grown(tv=100.0)) < 0.5 * par.total_variation(plain)
+    assert fine(grown(blur=0.7)) < 0.7 * fine(plain)
+    wave = grown(fourier=True)
+    assert fine(grown(fourier=True, blur=0.7)) < 0.8 * fine(wave)
+    mean = torch.tensor(net.viz.mean, dtype=torch.float64).view(1, 3, 1, 1)
+    assert (grown(l2=50.0) - mean).square().mean() < 0.5 * (plain - mean).square().mean()
+    small = vh.maximize_activation(net, target, recipe=OFF, stages=3, steps=0, growth=2, size=32, noise=0.2).image
+    assert fine(small[None]) < 0.2 * 0.2**2  # with no step the start, at 8 pixels, is only enlarged
 
 
-def test_a_batch_gives_what_single_pictures_give():
-    net = Linear(classes=5)
-    x, targets = net.normalised(grey(4)), [0, 1, 2, 3]
-    together = vh.fool(net, x, targets, step=6, shrink=10, record=True)
-    assert len(set(together.steps.tolist())) > 1, "they must end at different steps for this test to mean anything"
-    for n, target in enumerate(targets):
-        alone = vh.fool(net, x[n : n + 1], target, step=6, shrink=10, record=True)
-        k = int(alone.steps)
-        for name in ("picture", "confidence", "steps", "l2", "linf", "rounded", "rounded_confidence", "winner"):
-            torch.testing.assert_close(getattr(together, name)[n], getattr(alone, name)[0])
-        torch.testing.assert_close(together.history[n, : k + 1], alone.history[0])
-        assert (together.history[n, k:] == together.history[n, k]).all()  # done: it keeps its last value
-        torch.testing.assert_close(together.frames[n, : k + 1], alone.frames[0])
+def test_parametrisations():
+    image = noise()[None] * 0.9 + 0.05
+    for decorrelate in (False, True):
+        torch.testing.assert_close(par.Fourier(image, decorrelate).image(), image, atol=1e-6, rtol=0)
+    odd = torch.rand(1, 3, 13, 18) * 0.9 + 0.05
+    torch.testing.assert_close(par.Fourier(odd).image(), odd, atol=1e-4, rtol=0)
+    changed = par.Fourier(image)
+    held = changed.values
+    changed.put(image.flip(3))
+    assert changed.values is held  # the optimiser goes on with the same tensor
+    torch.testing.assert_close(changed.image(), image.flip(3), atol=1e-6, rtol=0)
+    values = torch.view_as_complex(par.Fourier(torch.full((1, 3, 64, 64), 0.5)).values)
+    assert values.shape == (1, 3, 64, 33) and values.abs().max() < 1e-5
+    flat = torch.full((1, 3, 9, 9), 0.3)
+    torch.testing.assert_close(par.blurred(flat, 2.0), flat)
+    ramp = torch.arange(4.0).expand(1, 3, 4, 4)
+    assert par.total_variation(ramp).tolist() == [1.0] and par.total_variation(ramp.transpose(2, 3)).tolist() == [1.0]
+    assert par.resized(ramp, 4) is ramp
 
 
-def test_frames_start_at_the_picture_and_end_at_the_result():
-    net = Linear()
-    pixels = grey()
-    loser = int(lead(net, pixels)[0] < 0)
-    found = vh.fool(net, net.normalised(pixels), loser, step=5, record=True)
-    assert found.frames.shape == (1, int(found.steps) + 1, 3, 8, 8)
-    torch.testing.assert_close(found.frames[:, 0], pixels)
-    assert torch.equal(found.frames[:, -1], found.picture)
-    said = net(net.normalised(found.frames[0])).softmax(1)[:, loser]
-    torch.testing.assert_close(said, found.history[0], check_dtype=False)
+def test_colours_are_those_of_the_photographs():
+    pixels = np.concatenate([np.asarray(vh.load_image(p).resize((32, 32))).reshape(-1, 3) / 255
+                             for p in vh.library("photos")[::2]])  # fmt: skip
+    values, vectors = np.linalg.eigh(np.cov(pixels.T))
+    root = vectors @ np.diag(values**0.5) @ vectors.T
+    root /= np.sqrt(np.diag(np.cov(pixels.T))).mean()
+    assert np.abs(root - np.array(par.COLOURS)).max() < 0.04
+    assert values[-1] > 5 * values[-2]  # most of the variance is light and dark: this is what is decorrelated
 
 
-@pytest.mark.parametrize("calls, shrink", [(3, 0), (9, 20)])
-def test_the_stop_button_returns_what_there_is(calls, shrink):
-    """Stopped in the ascent, or while the change is being made smaller."""
-    net = Linear()
-    x = net.normalised(grey())
-    loser = int(lead(net, grey())[0] < 0)
-    step = 60 if shrink else 2
-    plain = vh.fool(net, x, loser, confidence=0.9, step=step, steps=50)
-    count = {"left": int(plain.steps) + 1 + calls if shrink else calls}
-    assert shrink or plain.steps > calls
+def test_the_stop_button_returns_what_there_is():
+    net, calls = Small(), []
 
     def stop(*_):
-        count["left"] -= 1
-        if count["left"] == -1:
+        calls.append(1)
+        if len(calls) == 12:
             raise KeyboardInterrupt
 
-    handle = net.head.register_forward_hook(stop)
-    found = vh.fool(net, x, loser, confidence=0.9, step=step, steps=50, shrink=shrink)
+    handle = net.first.register_forward_hook(stop)
+    found = vh.maximize_activation(net, vh.Neuron("second", 0), recipe=OFF, steps=50)
     handle.remove()
-    if shrink:
-        assert found.confidence >= 0.9 and found.l2 < plain.l2
-    else:
-        assert found.history.shape == (1, calls) and found.steps.tolist() == [calls - 1]
-        torch.testing.assert_close(found.confidence, found.history[:, -1])
+    assert 0 < len(found.history) < 11 and found.score > found.start and not net.second._forward_hooks
 
 
-def test_a_dead_gradient_is_said_and_ends_the_search():
-    class Dead(Linear):
-        def forward(self, x):
-            return super().forward(x * 0)
-
-    net = Dead()
-    with pytest.warns(UserWarning, match=r"cannot move picture \[0, 1\]"):
-        found = vh.fool(net, net.normalised(grey(2)), 1, confidence=0.9, steps=50)
-    assert torch.isfinite(found.history).all() and found.history.shape == (2, 1) and (found.l2 == 0).all()
+def test_the_net_is_left_as_it_was():
+    net = Small().train()
+    before = {name: (id(p), p.clone()) for name, p in net.named_parameters()}
+    vh.maximize_activation(net, vh.Neuron("second", 1), recipe=OFF)
+    assert net.training and net.second.training and "forward" not in vars(net.second)
+    for name, p in net.named_parameters():
+        assert id(p) == before[name][0] and torch.equal(p, before[name][1]) and p.grad is None
 
 
-def test_bad_requests_are_one_sentence():
-    net = Linear()
-    x = net.normalised(grey(2))
-    with pytest.raises(ValueError, match="No class is called 'zebra'; nearest"):
-        vh.fool(net, x, "zebra")
-    with pytest.raises(ValueError, match="0 to 1"):
-        vh.fool(net, x, 2)
-    with pytest.raises(ValueError, match="3 targets for 2 pictures"):
-        vh.fool(net, x, [0, 1, 0])
-    with pytest.raises(ValueError, match="takes a class"):
-        vh.fool(net, x, vh.Neuron("head", 0))
-    with pytest.raises(ValueError, match="vh.to_input"):
-        vh.fool(net, x[0], 1)
-    for bad in (dict(confidence=1), dict(confidence=-0.1), dict(step=0), dict(steps=-1), dict(shrink=-1)):
-        with pytest.raises(ValueError, match="fool needs"):
-            vh.fool(net, x, 1, **bad)
-    with pytest.raises(ValueError, match="only its convolutions"):
-        vh.fool(vh.load_model("alexnet"), torch.zeros(1, 3, 64, 64), 1)
+@pytest.mark.parametrize("fourier", [False, True])
+def test_inference_mode_around_it_is_no_matter(fourier):
+    net = Small()
+
+    def once():
+        return vh.maximize_activation(net, 2, recipe=OFF, fourier=fourier, blur=0.5, stages=2, **WILD).image
+
+    with torch.inference_mode():
+        inside = once().clone()
+    torch.testing.assert_close(inside.clone(), once())
 
 
-def test_squeezenet_sees_a_school_bus_in_a_koala_file():
+def test_recipes():
+    net = vh.load_model("squeezenet1_1", weights="random", device="cpu")
+    assert vh.recipe_for(net, 3).fourier and vh.recipe_for(Small(), 3).size == 16
+    channel, unit = vh.Neuron("features.6", 1), vh.Neuron("features.6", 1, 2, 2)
+    assert vh.recipe_for(net, channel) != vh.recipe_for(net, unit) and vh.recipe_for(net, unit).stages == 1
+    assert vh.Recipe(size=100, stages=3, growth=2).sizes() == [25, 50, 100]
+    for changes, word in ((dict(jiter=3), "jitter"), (dict(steps=-1), "steps"), (dict(size=2), "at least 8"),
+                          (dict(decorrelate=True), "fourier=True")):  # fmt: skip
+        with pytest.raises(ValueError, match=word):
+            vh.maximize_activation(Small(), 0, recipe=OFF, **changes)
+    for target, word in (("x", "a"), (9, "3"), (vh.Neuron("third", 0), "first"), (vh.Neuron("first", 6), "0 to 5"),
+                         (vh.Neuron("first", 0, 16, 0), "no unit")):  # fmt: skip
+        with pytest.raises(ValueError, match=word):
+            vh.maximize_activation(Small(), target, recipe=OFF)
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    net = Small()
+    net.forward = lambda x: net.head(net.second(net.relu(net.relu(net.first(x)))).mean((2, 3)))
+    with pytest.raises(ValueError, match="ran 2 times"):
+        vh.maximize_activation(net, vh.Neuron("relu", 0), recipe=OFF)
+
+
+def test_only_the_wanted_channel_is_computed():
+    seen = []
+    net = Small()
+    ascent = Ascent(net, vh.Neuron("second", 3), OFF)
+    handle = net.second.register_forward_hook(lambda m, args, out: seen.append(tuple(out.shape)))
+    other = net.head.register_forward_hook(lambda m, args, out: seen.append("head"))
+    value = ascent.step()
+    handle.remove()
+    other.remove()
+    assert seen == [(1, 1, 16, 16)]  # one channel, and nothing behind the layer
+    assert value == pytest.approx(ascent.start, rel=1e-9)
+
+
+# --- the embedded net, and the gallery ------------------------------------------------------------------------------
+
+def test_squeezenet_is_more_excited_by_its_picture_than_by_any_photograph():
+    net, target = vh.load_model("squeezenet1_1"), vh.Neuron("features.4.expand3x3", 17)
+    found = vh.maximize_activation(net, target, size=96, stages=4, steps=12)
+    with torch.no_grad():
+        best = max(float(vh.score(net, vh.to_input(p, net, size=96), target)) for p in vh.library()[::3])
+    assert found.score > 1.5 * max(best, 0) and found.score > 0
+
+
+def test_gallery():
+    rows = vh.dreams()
+    assert {row.name for row in rows} == {"conv2_2", "conv3_2", "conv4_1", "conv5_3", "class"}
+    assert all(row.path.is_file() and row.score > row.library_score for row in rows)
+    on_disk = set(rows[0].path.parent.glob("*.webp"))
+    assert on_disk == {row.path for row in rows} and sum(p.stat().st_size for p in on_disk) < 4e6
+    with pytest.raises(ValueError, match="conv5_3"):
+        vh.dreams("conv6")
+    names = {"conv2_2": 7, "conv3_2": 12, "conv4_1": 17, "conv5_3": 28}
+    assert all(row.layer == f"features.{names[row.name]}" for row in rows if row.layer)
+    # the numbers in the table, computed again for a filter and a class
+    for row, net in ((vh.dreams("conv2_2")[2], "vgg16"), (vh.dreams("class")[0], "squeezenet1_1")):
+        net = vh.load_model(net)
+        target = vh.Neuron(row.layer, row.channel) if row.layer else row.label
+        image = vh.load_image(row.path)
+        x = vh.to_input(image, net, size=(image.height, image.width))
+        photo = vh.to_input(row.library_picture, net, size=image.width)
+        with torch.no_grad():
+            whole = row.name == "class"
+            got = [float(vh.score(net, p, target, whole=whole)) for p in (x, photo)]
+        assert got == pytest.approx([row.score, row.library_score], rel=1e-3)
+
+
+def test_explorer_moves_through_the_gallery_and_grows_one():
     net = vh.load_model("squeezenet1_1")
-    x = vh.to_input("koala", net)
-    kept = x.clone()
-    found = vh.fool(net, x, "school bus", step=80)
-    assert torch.equal(x, kept)
-    assert found.fooled.all() and found.rounded_confidence > 0.5 and found.confidence >= 0.9
-    assert found.linf < 40 and 3 <= found.steps <= 20
-    file = Image.fromarray(found.rounded[0].permute(1, 2, 0).cpu().numpy())
-    again = vh.predict(net, vh.to_input(file, net, size=(224, 224)))[0]
-    assert again.label == "school bus" and abs(again.probability - float(found.rounded_confidence)) < 1e-3
+    explorer = vh.explore_synthesis(net, size=48, steps=6)
+    rows = vh.dreams("class")
+    for number in range(explorer.number.max + 1):
+        explorer.number.value = number
+        assert explorer.result.dream == rows[number] and explorer.result.live is None
+    explorer.number.value = 2
+    explorer.start.click()
+    first = explorer.result
+    assert first.done == first.total == 6 and len(first.history) == 6 and first.live.shape == (3, 48, 48)
+    assert not explorer.start.disabled and explorer.stop.disabled
+    explorer.seed.value = 4
+    assert explorer.result.live is None
+    explorer.start.click()
+    assert not torch.equal(explorer.result.live, first.live)
+    explorer.halt()
+    assert explorer.result.done == 6 and explorer.still()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="no gallery"):
+        vh.explore_synthesis(Small())
+    with pytest.raises(ValueError, match="16 or more"):
+        vh.explore_synthesis(net, size=4)
+
+
+def test_explorer_stops_and_goes_on():
+    """In a running event loop a step at a time: Stop is handled between two steps."""
+    import asyncio
+
+    async def session():
+        explorer = vh.explore_synthesis(vh.load_model("squeezenet1_1"), size=32, steps=40)
+        explorer.start.click()
+        while explorer._ascent.done < 3:
+            await asyncio.sleep(0.01)
+        explorer.stop.click()
+        stopped = explorer.result.done
+        await asyncio.sleep(0.1)
+        assert explorer._ascent.done == stopped and 3 <= stopped < 40
+        explorer.start.click()
+        while explorer._running:
+            await asyncio.sleep(0.01)
+        return explorer.result
+
+    result = asyncio.run(session())
+    assert result.done == result.total == 40 and len(result.history) == 40
+
+
+def test_vgg_layers_have_their_own_choices():
+    explorer = vh.explore_synthesis(vh.load_model("vgg16"), size=32, steps=8)
+    for name in explorer.name.options:
+        explorer.name.value = name
+        assert explorer.result.name == name and explorer.result.channel == vh.dreams(name)[0].channel
+
+
+# --- the exercises' checks ------------------------------------------------------------------------------------------
+def right_variation(image):
+    return image.diff(dim=2).square().mean((1, 2, 3)) + image.diff(dim=3).square().mean((1, 2, 3))
+
+
+def right_step(image, gradient_of, shift, rate, back=-1, sign=1, own=True, scale=True, move=True):
+    moved = image.roll(shift, (2, 3)) if move else image
+    g = gradient_of(moved)
+    size = g.abs().mean((1, 2, 3), keepdim=True) if own else g.abs().mean()
+    moved = (moved + sign * rate * g / (size if scale else 1)).clamp(0, 1)
+    return moved.roll((back * shift[0], back * shift[1]), (2, 3)) if back else moved
+
+
+def test_checks_accept_right_answers():
+    vh.check_total_variation(right_variation)
+    vh.check_total_variation(lambda image: par.total_variation(image))
+    vh.check_dream_step(right_step)
+    vh.check_stages(lambda final, stages, growth: [round(final / growth**n) for n in reversed(range(stages))])
+    vh.check_stages(lambda final, stages, growth: [int(final / growth**n) for n in range(stages)][::-1])
+
+
+@pytest.mark.parametrize("check, answer, words", [
+    ("total_variation", lambda i: right_variation(i).sum(), "keep the batch"),
+    ("total_variation", lambda i: right_variation(i) / 2, "sum"),
+    ("total_variation", lambda i: i.diff(dim=2).square().mean((1, 2, 3)), "down"),
+    ("total_variation", lambda i: i.diff(dim=3).square().mean((1, 2, 3)), "across"),
+    ("total_variation", lambda i: i.diff(dim=2).abs().mean((1, 2, 3)) + i.diff(dim=3).abs().mean((1, 2, 3)), "squared"),
+    ("total_variation", lambda i: i.diff(dim=2).square().sum((1, 2, 3)) + i.diff(dim=3).square().sum((1, 2, 3)),
+     "sums"),
+    ("dream_step", lambda *a: right_step(*a, back=0), "shifted back"),
+    ("dream_step", lambda *a: right_step(*a, sign=-1), "downhill"),
+    ("dream_step", lambda *a: right_step(*a, own=False), "its own"),
+    ("dream_step", lambda *a: right_step(*a, scale=False), "own size"),
+    ("dream_step", lambda *a: right_step(*a, move=False), "shift it first"),
+    ("stages", lambda f, s, g: [round(f / g**n) for n in range(s)], "coarse stage"),
+    ("stages", lambda f, s, g: [f / g**n for n in reversed(range(s))], "whole number"),
+    ("stages", lambda f, s, g: [round(56 * g**n) for n in range(s)], "last stage"),
+    ("stages", lambda f, s, g: [f], "stages"),
+])  # fmt: skip
+def test_checks_name_the_mistake(check, answer, words):
+    with pytest.raises(AssertionError, match=words):
+        getattr(vh, f"check_{check}")(answer)

@@ -179,22 +179,22 @@ def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224
     objects = list(objects) if isinstance(objects, list | tuple) else [objects]
     if not objects:
         raise ValueError("compose_scene got no objects; name at least one cut-out, such as 'koala'")
-    names, cut_outs = zip(*(_cut_out(one, number) for number, one in enumerate(objects, 1)), strict=True)
+    names, cut_outs = zip(*(cut_out(one, number) for number, one in enumerate(objects, 1)), strict=True)
     if background is None or isinstance(background, tuple | list):
         image = Image.new("RGB", (width, height), (128, 128, 128) if background is None else as_colour(background))
     else:
         image = ImageOps.fit(load_image(background), (width, height), Image.Resampling.BICUBIC)
     cells = _grid([c.size for c in cut_outs], width, height) if boxes is None else _pixel_boxes(boxes, names, size)
     chance, masks = random.Random(seed), np.zeros((len(cut_outs), height, width), bool)
-    for number, (cut_out, (x0, y0, x1, y1)) in enumerate(zip(cut_outs, cells, strict=True)):
-        zoom = scale * min((x1 - x0) / cut_out.width, (y1 - y0) / cut_out.height)
+    for number, (one, (x0, y0, x1, y1)) in enumerate(zip(cut_outs, cells, strict=True)):
+        zoom = scale * min((x1 - x0) / one.width, (y1 - y0) / one.height)
         zoom = min(zoom, MAX_ZOOM) if boxes is None else zoom
         # PIL resizes RGBA with the colour weighted by alpha, so hidden colours make no halo
-        cut_out = cut_out.resize([max(1, int(side * zoom + 1e-9)) for side in cut_out.size], Image.Resampling.BICUBIC)
-        room = x1 - x0 - cut_out.width, y1 - y0 - cut_out.height
+        one = one.resize([max(1, int(side * zoom + 1e-9)) for side in one.size], Image.Resampling.BICUBIC)
+        room = x1 - x0 - one.width, y1 - y0 - one.height
         left, top = (int(free / 2 * (1 + jitter * chance.uniform(-1, 1))) for free in room)
-        place, alpha, layer = (x0 + left, y0 + top), cut_out.getchannel("A"), Image.new("L", (width, height))
-        image.paste(cut_out.convert("RGB"), place, alpha)
+        place, alpha, layer = (x0 + left, y0 + top), one.getchannel("A"), Image.new("L", (width, height))
+        image.paste(one.convert("RGB"), place, alpha)
         layer.paste(alpha, place)
         masks[number] = np.asarray(layer) >= 128
         masks[:number] &= ~masks[number]
@@ -204,7 +204,7 @@ def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224
     return Scene(image, torch.from_numpy(masks), names)
 
 
-def _cut_out(source, number: int) -> tuple[str, Image.Image]:
+def cut_out(source, number: int = 0) -> tuple[str, Image.Image]:
     picture = find_picture(source, ("objects",)) if isinstance(source, str) else source
     source = picture if isinstance(picture, Picture) else source
     name = Path(source).stem if isinstance(source, str | Path) else getattr(source, "subject", f"object {number}")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .device import check_same_device
-from .hooks import capture, evaluating, with_gradients
+from .hooks import capture, evaluating, outputs_until, resolve_layer, with_gradients
 from .models import class_scores, resolve_target
 
 
@@ -40,13 +40,15 @@ class Neuron(NamedTuple):
 Target = int | str | Sequence | Tensor | Neuron | None
 
 
-def score(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = True) -> Tensor:
     """The number that a method explains, for each picture, attached to the graph if gradients are recorded.
 
     Args:
         model: any net; run in eval mode.
         x: normalised pictures `(N,3,H,W)` on the model's device.
         target: class number or label, one for each picture, a `Neuron`, or None: each picture's most probable class.
+        whole: False ends the pass behind the `Neuron`'s layer: faster in a loop, but only a whole pass (the loop's
+            first) can tell that the layer runs once.
 
     Returns:
         `(N,)`, logits (not probabilities), or what the `Neuron`'s layer puts out.
@@ -62,17 +64,21 @@ def score(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     Taught in: 05_saliency.
     """
     if isinstance(target, Neuron):
-        return _neuron(model, x, target)
+        return _neuron(model, x, target, whole)
     scores = class_scores(model, x)
     wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x)).to(scores.device)
     return scores.gather(1, wanted[:, None])[:, 0]
 
 
-def _neuron(model: nn.Module, x: Tensor, neuron: Neuron) -> Tensor:
+def _neuron(model: nn.Module, x: Tensor, neuron: Neuron, whole: bool = True) -> Tensor:
     check_same_device(model, x)
-    with evaluating(model), capture(model, neuron.layer) as acts:
-        model(x)
-        out = acts[neuron.layer]
+    with evaluating(model):
+        if whole:
+            with capture(model, neuron.layer) as acts:
+                model(x)
+            out = acts[neuron.layer]
+        else:
+            out = outputs_until(model, x, neuron.layer)[resolve_layer(model, neuron.layer)[0]]
     if not 0 <= neuron.channel < out.shape[1]:
         raise ValueError(f"Layer {neuron.layer!r} has channels 0 to {out.shape[1] - 1}, not {neuron.channel}.")
     if neuron.row is None and neuron.column is None:

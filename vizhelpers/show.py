@@ -20,6 +20,13 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
 
 
+def panels(rows: int, columns: int, size: tuple[float, float], **options) -> np.ndarray:
+    """A new figure's Axes in a grid `(rows, columns)`."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False, **options)[1]
+
+
 def show_images(
     images: Picture | Sequence[Picture], titles: Sequence[str] | str | None = None, *, columns: int | None = None,
     height: float = 2.4,
@@ -43,8 +50,6 @@ def show_images(
 
     Taught in: 00_start_here.
     """
-    import matplotlib.pyplot as plt
-
     if isinstance(images, Image.Image) or (isinstance(images, (Tensor, np.ndarray)) and images.ndim < 4):
         images = [images]
     pictures = [to_picture(image) for image in images]
@@ -55,7 +60,7 @@ def show_images(
     rows = -(-len(pictures) // columns)
     wide = max(p.width / p.height for p in pictures)
     size = (min(columns * height * min(wide, 1.6), 15), rows * (height + 0.3 * any(names)))
-    _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    axes = panels(rows, columns, size)
     for ax in axes.flat:
         ax.axis("off")
     for ax, picture, name in zip(axes.flat, pictures, names, strict=False):

@@ -1,213 +1,253 @@
-"""Pictures made by gradient ascent. Here (lesson 06): pictures that fool a net."""
+"""Pictures that a class, a channel or a unit wants, by gradient ascent (lesson 10)."""
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .device import check_same_device
-from .hooks import with_gradients
-from .images import IMAGENET
-from .models import class_scores, resolve_target
-from .objective import Neuron
+from .hooks import resolve_layer, with_gradients
+from .models import resolve_target
+from .objective import Neuron, score
+from .parametrisation import Fourier, Pixels, blurred, moved, normalisation, resized, total_variation
+from .speed import Fast
 
-_BATCH = 16  # pictures that run at once
-
-
-class Fooled(NamedTuple):
-    """What `fool` returns; every tensor has one row per picture, and lengths are in units of 0..255."""
-
-    picture: Tensor  # (N,3,H,W), 0..1, floating point
-    confidence: Tensor  # (N,) probability of the target, for `picture`
-    steps: Tensor  # (N,) steps of the ascent that were taken
-    l2: Tensor  # (N,) Euclidean length of picture - start
-    linf: Tensor  # (N,) largest change of any value
-    rounded: Tensor  # (N,3,H,W) uint8: what a picture file holds
-    rounded_confidence: Tensor  # (N,) probability of the target, for `rounded`
-    winner: Tensor  # (N,) the most probable class of `rounded`
-    target: Tensor  # (N,)
-    start: Tensor  # (N,3,H,W), 0..1
-    history: Tensor  # (N,T+1) probability of the target after 0, 1, ... T steps; a picture that is done keeps its last
-    frames: Tensor | None = None  # (N,T+1,3,H,W), 0..1, the pictures on the way, if they were asked for
-
-    @property
-    def fooled(self) -> Tensor:
-        """`(N,)` bool: the picture file, not only the floating point picture, is taken for the target."""
-        return self.winner == self.target
-
-    @property
-    def difference(self) -> Tensor:
-        """`(N,3,H,W)`: picture - start, signed, -1..1."""
-        return self.picture - self.start
+EVERY = 4  # steps from one blur to the next
 
 
-def fool(
-    model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9, step: float = 40,
-    steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False,
-) -> Fooled:
-    """Change a picture a little, until the net takes it for another class.
-
-    Ascends the logarithm of the class's probability in pixels 0..1: each step has the same Euclidean length and goes
-    along the gradient, after which the values are clipped to 0..1. A picture is done when the target is the most
-    probable class and has the wanted confidence; one that is so from the start takes no step. Nothing is random.
+@dataclass(frozen=True)
+class Recipe:
+    """How a picture is grown; every regulariser is off at 0 or False. `recipe_for` has one for each net.
 
     Args:
-        model: any classifier with class scores; run in eval mode.
-        x: normalised pictures `(N,3,H,W)` on the model's device; values outside of 0..1 in pixels are clipped first.
-        target: class number or label that the net is to see, or one for each picture.
-        confidence: wanted probability, 0 or more and below 1; 0 stops as soon as the target wins.
-        step: length of a step in units of 0..255, over all values of the picture together.
-        steps: stop after so many, fooled or not.
-        shrink: further steps in search of a smaller change that still fools with the wanted confidence: the change's
-            length goes down while the net is fooled and up when it is not, its direction follows the gradient.
-        record: keep the picture after every step of the ascent, in `.frames`.
-        progress: show a bar; the stop button returns what there is, also without a bar.
+        size: side of the final picture in pixels.
+        stages: 1: all steps at the final size; more: from coarse to fine, each stage `growth` times larger.
+        growth: of the side from stage to stage.
+        steps: of Adam in each stage.
+        rate: Adam's step length (pixels 0..1, or units of the spectrum).
+        noise: deviation of the noise around mid grey at the start.
+        l2: weight of the mean squared distance of the normalised picture from the mean colour.
+        tv: weight of the total variation.
+        blur: deviation in pixels of the blur after every fourth step.
+        between: deviation in pixels of the blur between the stages.
+        jitter: largest shift before a step, in pixels.
+        rotate: largest turn before a step, in degrees.
+        scale: largest change of scale before a step, as a share.
+        fourier: optimise the spectrum, each frequency in units of its share in photographs, instead of the pixels.
+        decorrelate: with `fourier`: optimise light and two colour directions instead of red, green and blue.
+    """
+
+    size: int = 224
+    stages: int = 1
+    growth: float = 1.2
+    steps: int = 100
+    rate: float = 0.05
+    noise: float = 0.02
+    l2: float = 0.0
+    tv: float = 0.0
+    blur: float = 0.0
+    between: float = 0.0
+    jitter: int = 0
+    rotate: float = 0.0
+    scale: float = 0.0
+    fourier: bool = False
+    decorrelate: bool = False
+
+    def sizes(self) -> list[int]:
+        """The side of each stage's picture, the last one the final one."""
+        return [max(8, round(self.size / self.growth**n)) for n in reversed(range(self.stages))]
+
+
+# What was found to give good pictures, by trying (see the lesson's "Look" texts).
+CLASS = Recipe(
+    size=224, steps=256, rate=0.05, tv=500, jitter=16, rotate=15, scale=0.2, fourier=True, decorrelate=True
+)
+CHANNEL = Recipe(size=160, stages=6, steps=16, rate=0.03, noise=0.08, between=0.8, jitter=2)
+RECIPES = {
+    "squeezenet1_1": (CLASS, CHANNEL),
+    "vgg16": (CLASS, CHANNEL),
+    "alexnet": (CLASS, replace(CHANNEL, noise=0.2, jitter=4)),  # stride 4: a finer shift would see the same pixels
+}
+
+
+class Maximized(NamedTuple):
+    """What `maximize_activation` returns."""
+
+    image: Tensor  # (3,H,W), 0..1
+    history: Tensor  # (T,) the score before each step, of the picture as it was moved
+    score: float  # of the image as it is, in float32
+    start: float  # of the picture at the start, at the final size
+
+
+def recipe_for(model: nn.Module, target: int | str | Neuron) -> Recipe:
+    """The recorded recipe for a net and a kind of target: a class, a channel, or one unit.
+
+    Args:
+        model: any net; one that is not known gets SqueezeNet's recipe, at its own input size.
+        target: class number, label, or a `Neuron`.
 
     Returns:
-        `Fooled`: the picture, its confidence, steps, L2 and Linf, and what the net says to it rounded to uint8.
-
-    Raises:
-        ValueError: unknown class, as many targets as not fit, a net without class scores, options out of range.
-        RuntimeError: picture and net are on different devices.
+        A `Recipe`; `dataclasses.replace` or keywords of `maximize_activation` change it.
 
     Example:
-        >>> f = vh.fool(net, vh.to_input("koala", net), "school bus")
-        >>> bool(f.fooled)
+        >>> vh.recipe_for(net, "koala").fourier
         True
 
-    Source: Szegedy et al. 2014, section 4 (the phenomenon); Rony et al. 2019, algorithm 1 (`shrink`).
-    Taught in: 06_fooling_images.
+    Taught in: 10_activation_maximization.
     """
-    check_same_device(model, x)
-    if x.dim() != 4 or x.shape[1] != 3 or not len(x):
-        raise ValueError(f"fool takes normalised pictures (N,3,H,W), not {tuple(x.shape)}: use vh.to_input(it, net).")
-    if isinstance(target, Neuron):
-        raise ValueError("A channel has no confidence: fool takes a class, by number or label.")
-    if not 0 <= confidence < 1 or not step > 0 or steps < 0 or shrink < 0:
-        raise ValueError(
-            "fool needs 0 <= confidence < 1, step above 0, steps and shrink of 0 or more, not "
-            f"{confidence}, {step}, {steps} and {shrink}."
-        )
-    with with_gradients():
-        target = resolve_target(model, target, len(x))
-        start = _to_pixels(model, x.detach().clone()).clamp(0, 1)
-        search = _Search(model, start, target, confidence, step / 255)
-        with tqdm(total=steps + shrink, disable=not progress, unit="step", leave=False) as bar:
-            try:
-                search.ascend(steps, record, bar)
-                search.shrink(shrink, bar)
-            except KeyboardInterrupt:
-                if not search.history:
-                    raise
-        return search.report()
+    info = getattr(model, "viz", None)
+    of_class, of_channel = RECIPES.get(getattr(info, "name", ""), (CLASS, CHANNEL))
+    if not isinstance(target, Neuron):
+        return replace(of_class, size=getattr(info, "input_size", of_class.size))
+    if target.row is None and target.column is None:
+        return of_channel
+    return replace(of_class, size=of_channel.size, rotate=0, scale=0, jitter=2)  # a unit looks at one place
 
 
-class _Search:
-    """The state of one call of `fool`; complete after every step, so that an interrupt leaves something to report."""
+class Ascent:
+    """Activation maximisation step by step, for a loop or for an explorer; complete after every step."""
 
-    def __init__(self, model: nn.Module, start: Tensor, target: Tensor, confidence: float, step: float):
-        self.model, self.start, self.target = model, start, target
-        self.confidence, self.step = confidence, step
-        self.picture = start.clone()
-        self.steps = torch.zeros(len(start), dtype=torch.long, device=start.device)
-        self.done = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-        self.history: list[Tensor] = []
-        self.frames: list[Tensor] = []
+    def __init__(self, model: nn.Module, target, recipe: Recipe, *, start: Tensor | None = None, seed: int = 0):
+        self.model, self.recipe = model, recipe
+        self.generator = torch.Generator().manual_seed(seed)
+        like = next(model.parameters(), torch.zeros(1))
+        self.mean, self.std = normalisation(model, like)
+        self.sizes = recipe.sizes()
+        self.total, self.done, self.history = len(self.sizes) * recipe.steps, 0, []
+        if start is None:
+            noise = torch.randn(1, 3, self.sizes[0], self.sizes[0], generator=self.generator)
+            image = (0.5 + recipe.noise * noise).to(like).clamp(0, 1)
+        else:
+            image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
+        whole = self.normalised(resized(image, recipe.size))
+        with torch.no_grad():  # one complete pass: unknown classes, layers and units, and layers that run twice, show
+            self.target = target if isinstance(target, Neuron) else resolve_target(model, target, 1)
+            self.start = float(score(model, whole, self.target))
+        self.only = _single(model, self.target)
+        self._begin(image)
+        # the last stages take nearly all the time
+        self.fast = Fast(model, whole, self._score, only=self.only, key=_key(model, self.target))
 
-    def look(self, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The target's probability, whether the net is fooled, and the unit vector that leads uphill inside 0..1."""
-        parts = []
-        for some, wanted in zip(pixels.split(_BATCH), target.split(_BATCH), strict=True):
-            leaf = some.detach().requires_grad_(True)
-            logits = class_scores(self.model, _from_pixels(self.model, leaf))
-            log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
-            (uphill,) = torch.autograd.grad(log_p.sum(), leaf)
-            # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
-            uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
-            uphill = uphill / _lengths(uphill).clamp(min=torch.finfo(uphill.dtype).tiny)
-            chance = log_p.detach().exp()
-            parts.append((chance, (logits.argmax(1) == wanted) & (chance >= self.confidence), uphill))
-        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    def _begin(self, image: Tensor) -> None:
+        """A stage begins: the picture at its size, a fresh optimiser."""
+        recipe = self.recipe
+        image = resized(image, self.sizes[min(self.done // max(recipe.steps, 1), len(self.sizes) - 1)])
+        if self.done:
+            image = blurred(image, recipe.between)
+        with with_gradients():
+            self.picture = Fourier(image, recipe.decorrelate) if recipe.fourier else Pixels(image)
+            self.adam = torch.optim.Adam([self.picture.values], lr=recipe.rate)
 
-    def ascend(self, steps: int, record: bool, bar: tqdm) -> None:
-        moving, candidate = torch.arange(len(self.start), device=self.start.device), self.start
-        for number in range(steps + 1):
-            chance, done, uphill = self.look(candidate, self.target[moving])
-            column = self.history[-1].clone() if self.history else torch.zeros_like(chance)
-            column[moving] = chance
-            self.picture[moving], self.steps[moving], self.done[moving] = candidate, number, done
-            self.history.append(column)
-            if record:
-                self.frames.append(self.picture.clone())
-            stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
-            if stuck.any():
-                warnings.warn(
-                    f"fool cannot move picture {moving[stuck].tolist()}: the gradient of its class is zero everywhere "
-                    "(every path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3,
-                )  # fmt: skip
-            go = ~done & ~stuck
-            moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
-            if not len(moving):
-                return
-            bar.update(1)
+    def normalised(self, image: Tensor) -> Tensor:
+        return (image - self.mean) / self.std
 
-    def shrink(self, steps: int, bar: tqdm) -> None:
-        some = (self.done & (self.steps > 0)).nonzero()[:, 0]
-        if not len(some):
-            return
-        start, target = self.start[some], self.target[some]
-        change = self.picture[some] - start
-        least = _lengths(change)
-        for number in range(steps):
-            cool = 1 - number / steps
-            _, done, uphill = self.look(start + change, target)
-            length = _lengths(change)
-            done = done[:, None, None, None]
-            better = (done & (length < least)).flatten()
-            self.picture[some[better]] = (start + change)[better]
-            least = torch.where(done, length.minimum(least), least)
-            length = length * torch.where(done, 1 - 0.1 * cool, 1 + 0.1 * cool)
-            change = change + self.step * cool * uphill
-            change = change * (length / _lengths(change))
-            change = (start + change).clamp(0, 1) - start
-            bar.update(1)
+    def _score(self, x: Tensor) -> Tensor:
+        if self.only is None:
+            return score(self.model, x, self.target, whole=False)
+        return score(self.model, x, self.target._replace(channel=0), whole=False)
+
+    def step(self) -> float:
+        """One step uphill; returns the score before it."""
+        recipe = self.recipe
+        if self.done and self.done % recipe.steps == 0:
+            self._begin(self.image())
+        with with_gradients():
+            image = self.picture.image()
+            x = moved(image, self.generator, jitter=recipe.jitter, rotate=recipe.rotate, scale=recipe.scale)
+            x = self.normalised(x)
+            value, gradient = self.fast(x, self._score)
+            loss = recipe.tv * total_variation(image).sum() + recipe.l2 * (x**2).mean()
+            wanted = (x * gradient).sum()  # its gradient with respect to x is the score's
+            self.picture.values.grad = torch.autograd.grad(loss - wanted, self.picture.values)[0]
+            self.adam.step()
+            self.picture.settle()
+        self.done += 1
+        self.history.append(float(value))
+        if recipe.blur and self.done % EVERY == 0:
+            with with_gradients():
+                self.picture.put(blurred(self.image(), recipe.blur))
+        return self.history[-1]
 
     @torch.no_grad()
-    def report(self) -> Fooled:
-        rounded = (self.picture * 255).round().to(torch.uint8)
-        change = (self.picture - self.start) * 255
-        said = []
-        for pixels in (self.picture, rounded.to(self.picture.dtype) / 255):
-            parts = [class_scores(self.model, _from_pixels(self.model, some)) for some in pixels.split(_BATCH)]
-            said.append(torch.cat(parts).softmax(1))
-        chance, rounded_chance = (p.gather(1, self.target[:, None])[:, 0] for p in said)
-        frames = torch.stack(self.frames, 1) if self.frames else None
-        return Fooled(
-            self.picture, chance, self.steps, _lengths(change).flatten(), change.abs().amax((1, 2, 3)), rounded,
-            rounded_chance, said[1].argmax(1), self.target, self.start, torch.stack(self.history, 1), frames,
-        )  # fmt: skip
+    def image(self) -> Tensor:
+        """The picture as it is now, `(1,3,h,w)`, 0..1, detached."""
+        return self.picture.image().detach().clone().clamp(0, 1)
+
+    @torch.no_grad()
+    def result(self) -> Maximized:
+        image = resized(self.image(), self.recipe.size)
+        final = float(score(self.model, self.normalised(image), self.target))
+        return Maximized(image[0], torch.tensor(self.history), final, self.start)
 
 
-def _lengths(a: Tensor) -> Tensor:
-    """Euclidean length of each picture's values, `(N,1,1,1)`."""
-    return a.flatten(1).norm(dim=1)[:, None, None, None]
+def maximize_activation(
+    model: nn.Module, target: int | str | Neuron, *, recipe: Recipe | None = None, start: Tensor | None = None,
+    seed: int = 0, progress: bool = False, **changes,
+) -> Maximized:
+    """Draw the picture that a class, a channel or a unit of a layer answers to most, by gradient ascent.
+
+    Args:
+        model: any net; run in eval mode, in the layout and precision that is fastest here.
+        target: class number or label, or a `Neuron`: a channel of any layer, or one unit of it.
+        recipe: how; by default the one recorded for this net (`recipe_for`).
+        start: picture `(3,H,W)` or `(1,3,H,W)`, 0..1, to begin with; by default mid grey with a little noise.
+        seed: of the noise and the movements.
+        progress: show a bar; the stop button returns the picture as it is, also without a bar.
+        **changes: of single entries of the recipe: size, stages, growth, steps, rate, noise, l2, tv, blur, between,
+            jitter, rotate, scale, fourier, decorrelate (see `Recipe`).
+
+    Returns:
+        `Maximized`: `.image` `(3,size,size)` in 0..1, `.history` `(T,)`, `.score` and `.start`.
+
+    Raises:
+        ValueError: unknown class, layer, channel, unit or entry of the recipe; values out of range.
+
+    Example:
+        >>> found = vh.maximize_activation(net, vh.Neuron("features.6", 11), steps=10)
+        >>> found.score > found.start
+        True
+
+    Source: Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (spectrum, movements).
+    Taught in: 10_activation_maximization.
+    """
+    recipe = checked(recipe or recipe_for(model, target), changes)
+    with with_gradients():
+        ascent = Ascent(model, target, recipe, start=start, seed=seed)
+    with tqdm(total=ascent.total, disable=not progress, unit="step", leave=False) as bar:
+        try:
+            while ascent.done < ascent.total:
+                ascent.step()
+                bar.update(1)
+        except KeyboardInterrupt:
+            if not ascent.done:
+                raise
+    return ascent.result()
 
 
-def _recipe(model: nn.Module, like: Tensor) -> list[Tensor]:
-    info = getattr(model, "viz", None)
-    return [like.new_tensor(getattr(info, key, IMAGENET[key])).view(1, 3, 1, 1) for key in ("mean", "std")]
+def checked(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with the changes, if all of it makes sense."""
+    names = [field.name for field in fields(Recipe)]
+    if unknown := [name for name in changes if name not in names]:
+        raise ValueError(f"A recipe has no {unknown[0]!r}; it has {', '.join(names)}.")
+    recipe = replace(recipe, **changes)
+    for name in names:
+        least = {"size": 8, "stages": 1, "growth": 1}.get(name, 0)
+        if not getattr(recipe, name) >= least:
+            raise ValueError(f"{name} of a recipe is at least {least}, not {getattr(recipe, name)!r}.")
+    if recipe.decorrelate and not recipe.fourier:
+        raise ValueError("decorrelate needs fourier=True: pixels are optimised as red, green and blue.")
+    return recipe
 
 
-def _to_pixels(model: nn.Module, x: Tensor) -> Tensor:
-    """Normalised input as pixels 0..1, on its device and attached to the graph; neither clipped nor rounded."""
-    mean, std = _recipe(model, x)
-    return x * std + mean
+def _single(model: nn.Module, target) -> tuple[nn.Conv2d, int] | None:
+    """The convolution and channel of a target that needs no other channel of its layer."""
+    if not isinstance(target, Neuron):
+        return None
+    module = resolve_layer(model, target.layer)[1]
+    return (module, target.channel) if type(module) is nn.Conv2d and module.groups == 1 else None
 
 
-def _from_pixels(model: nn.Module, pixels: Tensor) -> Tensor:
-    mean, std = _recipe(model, pixels)
-    return (pixels - mean) / std
+def _key(model: nn.Module, target) -> tuple:
+    return (resolve_layer(model, target.layer)[0],) if isinstance(target, Neuron) else ("class",)

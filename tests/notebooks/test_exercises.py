@@ -8,6 +8,7 @@ it disagrees) and the check cell once more.
 import ast
 import builtins
 import re
+import symtable
 
 import nbformat
 import pytest
@@ -18,39 +19,47 @@ from specimen import specimen
 CELL_TIMEOUT = 180  # seconds, as for nbval
 
 
-def names(code: str) -> tuple[set[str], set[str]]:
-    """The names that code binds at its top level (or changes by an index or a method), and those that it uses."""
-    tree = ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M))
-    uses = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} - set(dir(builtins))
-    binds = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            binds.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            binds |= {(a.asname or a.name).split(".")[0] for a in node.names}
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
-            binds.add(node.value.id)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-            owner = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
-            binds |= {owner.id} if isinstance(owner, ast.Name) else set()
-    return binds, uses
+def names(code: str) -> tuple[set[str], set[str], set[str]]:
+    """The names that a cell sets anew, those that it may set or change, and those that it uses from before."""
+    anew, changed, uses = set(), set(), set()
+    for statement in ast.parse(re.sub(r"^[%!].*$", "", code, flags=re.M)).body:
+        top = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        inner, used = [*top.get_children()], {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+        while inner:  # functions and comprehensions: what they take from outside
+            table = inner.pop()
+            used |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+            inner += table.get_children()
+        bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+        uses |= used - anew - set(dir(builtins))
+        if isinstance(statement, ast.AugAssign):
+            uses |= bound - anew
+        changed |= bound
+        if isinstance(statement, ast.Assign | ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+            anew |= bound
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name):
+                changed.add(node.value.id)
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # kept.append(x)
+                owner = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
+                changed |= {owner.id} - {"vh", "plt", "torch", "F"} if isinstance(owner, ast.Name) else set()
+    return anew, changed, uses
 
 
 def needed(cells: list[str], wanted: str, first: int) -> set[int]:
     """Of code cells 1, 2, ...: all from `first` on, and of those before it what they and `wanted` depend on."""
     keep = set(range(first, len(cells) + 1))
-    uses = names(wanted)[1].union(*(names(cells[i - 1])[1] for i in keep))
+    uses = names(wanted)[2].union(*(names(cells[i - 1])[2] for i in keep))
     for i in range(first - 1, 0, -1):
-        binds, used = names(cells[i - 1])
-        if binds & uses:
+        anew, changed, used = names(cells[i - 1])
+        if (anew | changed) & uses:
             keep.add(i)
-            uses |= used
+            uses = uses - anew | used
     return keep
 
 
 def test_needed_follows_names_backwards():
-    cells = ["import torch", "a = 1", "b = torch.ones(a)", "b[0] = 2", "c = slow()", "print(c)", "def f(): return b"]
-    assert needed(cells, "f() + d", first=7) == {1, 2, 3, 4, 7}
+    cells = ["import torch", "a = 1", "b = slow()", "b = torch.ones(a)", "b[0] = 2", "c = slow()", "def f(): return b"]
+    assert needed(cells, "f() + d", first=7) == {1, 2, 4, 5, 7}
 
 
 def instrument(path) -> tuple[nbformat.NotebookNode, list[dict]]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ..device import device_of, in_batches
+from ..fooling import Fooled, fool
 from ..images import IMAGENET, to_input
 from ..models import categories, class_index, class_scores
 from ..render import probability_bars
-from ..synthesis import Fooled, fool
 from .base import Explorer, named
 
 

@@ -1,0 +1,305 @@
+"""The style net, its training and its files; the shipped nets; the explorer and the checks of lesson 11."""
+import asyncio
+
+import ipywidgets as W
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import vizhelpers as vh
+from vizhelpers import style_losses, style_net, style_training
+from vizhelpers.pictures import DATA
+from vizhelpers.style_training import _Training, _training_pictures
+
+SHIPPED = vh.style_nets()
+
+
+@pytest.fixture(scope="module")
+def small_vgg():
+    """In the place of VGG16: eight narrow convolutions in four blocks, so that every classic layer name is there."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        layers, inside = [], 3
+        for outside, count in ((4, 2), (6, 2), (8, 3), (8, 1)):
+            for _ in range(count):
+                layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(inplace=True)]
+                inside = outside
+            layers.append(nn.MaxPool2d(2))
+        return nn.Sequential(*layers).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def quick(small_vgg, monkeypatch):
+    """Training against the narrow net: what is tested here is the training, not the paintings."""
+    monkeypatch.setattr(style_losses, "_default", [small_vgg])
+    monkeypatch.setattr(style_training, "CROP", 40)
+    return dict(style="poppies", steps=4, warm_up=2, batch=2, width=4, blocks=1)
+
+
+def small_net(width=4, blocks=1):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        return vh.StyleNet(width, blocks).eval().requires_grad_(False)
+
+
+# --- the net ---
+@pytest.mark.parametrize("size", [(64, 64), (65, 64), (61, 83), (30, 47), (8, 8), (9, 11)])
+def test_every_size_is_kept(size):
+    x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    y = small_net()(x)
+    assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
+    torch.testing.assert_close(y[:1], small_net()(x[:1]))  # instance norm: no picture sees another
+
+
+def test_no_zeros_come_in_at_the_border():
+    """A constant picture stays constant up to its rim: with zeros around it, it would get a frame."""
+    net, x = small_net(), torch.full((1, 3, 32, 32), 0.4)
+    assert float(net(x).std((2, 3)).max()) < 1e-4
+    framed = F.conv2d(x, net.last[1].weight[:, :3], padding=4)
+    assert float(framed.std((2, 3)).max()) > 1e-2
+
+
+def test_stylise_takes_pictures_and_sizes():
+    net = small_net()
+    picture = (np.random.default_rng(0).random((37, 50, 3)) * 255).astype(np.uint8)
+    kept = picture.copy()
+    got = vh.stylise(net, picture)
+    want = net(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)[0]
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+    assert np.array_equal(picture, kept) and not got.requires_grad
+    assert vh.stylise(net, picture, size=(21, 45)).shape == (3, 21, 45)
+    assert vh.stylise(net, picture, size=20).shape == (3, 20, 27)
+    with pytest.raises(ValueError, match="at least 8"):
+        vh.stylise(net, picture, size=4)
+
+
+def test_a_file_keeps_the_net_and_its_facts(tmp_path):
+    net, path = small_net(), tmp_path / "mine.safetensors"
+    vh.save_style_net(net, path, style="poppies", seed=3)
+    again = vh.load_style_net(path)
+    assert again.facts == {"width": "4", "blocks": "1", "style": "poppies", "seed": "3"}
+    assert not again.training and not any(p.requires_grad for p in again.parameters())
+    x = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(again(x), net(x), atol=2e-2, rtol=0)  # float16 in the file
+    for p, q in zip(net.parameters(), again.parameters(), strict=True):
+        assert torch.equal(p.half(), q.half())
+    with pytest.raises(ValueError, match="There is no style net 'nobody'"):
+        vh.load_style_net("nobody")
+
+
+# --- the training ---
+def test_training_lowers_the_loss_and_repeats(quick):
+    longer = quick | {"steps": 15, "rate": 1e-2}
+    first = vh.train_style_net(**longer)
+    assert first.steps == 15 and first.history.shape == (15, 3) and not first.net.training
+    assert first.history[-5:, 0].mean() < 0.8 * first.history[:3, 0].mean()
+    short = quick | {"steps": 2}
+    a, b, other = (vh.train_style_net(**short, seed=seed).history for seed in (0, 0, 1))
+    assert torch.equal(a, b) and not torch.equal(a, other)
+
+
+def test_an_interrupted_training_goes_on_to_the_same_net(quick, tmp_path):
+    whole = vh.train_style_net(**quick)
+    keep = tmp_path / "half.part"
+    half = vh.train_style_net(**quick, keep=keep, callback=lambda step, net: step == 2)
+    assert half.steps == 2 and keep.is_file()
+    rest = vh.train_style_net(**quick, keep=keep)
+    assert rest.steps == 4 and torch.equal(torch.cat([half.history, rest.history]), whole.history)
+    for p, q in zip(rest.net.parameters(), whole.net.parameters(), strict=True):
+        assert torch.equal(p, q)
+    with pytest.raises(ValueError, match="other settings"):
+        vh.train_style_net(**quick | {"seed": 5}, keep=keep)
+
+
+def test_stop_button_and_start_from_another_net(quick):
+    def stop(step, net):
+        raise KeyboardInterrupt
+
+    stopped = vh.train_style_net(**quick, callback=stop)
+    assert stopped.steps == 1
+    start = small_net()
+    kept = [p.clone() for p in start.parameters()]
+    warm = vh.train_style_net(**quick | {"steps": 1}, start=start)
+    assert all(map(torch.equal, kept, start.parameters()))  # a copy was trained
+    moved = max(float((p - q).detach().abs().max()) for p, q in zip(warm.net.parameters(), kept, strict=True))
+    assert 0 < moved < 0.01
+    with pytest.raises(ValueError, match="at least one step"):
+        vh.train_style_net("poppies", steps=0)
+
+
+def test_crops_follow_from_seed_and_step(quick):
+    made = [_Training("poppies", None, 4, 1, steps=3, seed=seed, content_weight=0.1, total_variation=0.1, rate=1e-3,
+                      batch=2, warm_up=0) for seed in (0, 0, 1)]  # fmt: skip
+    a, b, c = (training.batch(1) for training in made)
+    assert a.shape == (2, 3, 40, 40) and a.min() >= 0 and a.max() <= 1
+    assert torch.equal(a, b) and not torch.equal(a, c) and not torch.equal(a, made[0].batch(2))
+    pictures = _training_pictures()
+    assert len(pictures) == len(vh.library("photos")) + 40 and min(min(p.shape[1:]) for p in pictures) == 176
+
+
+def test_command_line(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(style_net, "StyleNet", vh.StyleNet)
+    out = tmp_path / "a.safetensors"
+    start = tmp_path / "start.safetensors"
+    vh.save_style_net(small_net(), start, style="poppies")
+    words = ["--style", "poppies", "--out", str(out), "--steps", "2", "--seed", "4", "--start", str(start)]
+    assert style_net.main(words) == 0
+    facts = vh.load_style_net(out).facts
+    assert facts["style"] == "poppies" and facts["seed"] == "4" and facts["steps"] == "2"
+    assert facts["command"] == "python -m vizhelpers.style_net " + " ".join(words)
+    assert "step 2 of 2" in capsys.readouterr().out and not (tmp_path / "a.safetensors.part").exists()
+    assert style_net.main(["--style", "popies", "--out", str(out)]) == 1
+    assert "poppies" in capsys.readouterr().err
+
+
+# --- the shipped nets ---
+def test_shipped_nets_are_documented_and_small():
+    assert len(SHIPPED) >= 4 and set(SHIPPED) <= {p.subject for p in vh.library("paintings")}
+    assert sum(path.stat().st_size for path in (DATA / "style_nets").iterdir()) < 5e6
+    text = (DATA / "README.md").read_text()
+    assert "style_nets/" in text
+    for name in SHIPPED:
+        facts = vh.load_style_net(name, device="cpu").facts
+        assert facts["style"] == name and facts["command"] in text, f"the README lacks {name}'s training command"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_nets_paint(name):
+    """The colours come nearer to the painting's, and light and dark stay in place."""
+    net = vh.load_style_net(name, device="cpu")
+    photo = vh.to_display(vh.to_input("koala", size=(160, 160)))[0]
+    painting = vh.to_display(vh.to_input(name, size=(160, 160)))[0]
+    painted = vh.stylise(net, "koala", size=(160, 160))
+
+    def colours(picture):
+        flat = picture.flatten(1)
+        return torch.cat([flat.mean(1), torch.cov(flat).flatten().sqrt().nan_to_num()])
+
+    goal = colours(painting)
+    assert (colours(painted) - goal).norm() < (colours(photo) - goal).norm()
+    grey = [F.avg_pool2d(p.mean(0)[None], 8).flatten() for p in (photo, painted)]
+    assert float(torch.corrcoef(torch.stack(grey))[0, 1]) > 0.3
+    rows = painted.mean(0)
+    checker = (rows[::2, ::2] + rows[1::2, 1::2] - rows[::2, 1::2] - rows[1::2, ::2]).mean().abs()
+    assert float(checker) < 0.02  # no checkerboard
+
+
+# --- the explorer ---
+def controls(widget) -> dict:
+    found = {widget.description: widget} if getattr(widget, "description", "") else {}
+    for child in getattr(widget, "children", ()):
+        found |= controls(child)
+    return found
+
+
+@pytest.fixture
+def explorer(small_vgg):
+    return vh.explore_style(["koala", "coffee"], ["poppies", "ejiri"], net=small_vgg, size=32, steps=3,
+                            style_layers=["relu1_1", "relu2_1"], content_layer="relu2_2")  # fmt: skip
+
+
+def test_explorer_paints_what_is_chosen(explorer, small_vgg):
+    parts = controls(explorer)
+    assert explorer.result.done == 0 and explorer.result.losses is None and "press Start" in explorer.text.value
+    for name, values in (("picture", ["coffee", "koala"]), ("painting", ["ejiri", "poppies"]),
+                         ("content", parts["content"].options), ("start from", ["noise", "content"])):  # fmt: skip
+        for value in values:
+            parts[name].value = value
+            assert value in explorer.result[:4] and explorer.result.done == 0
+    parts["content"].value = 0.1
+    before = explorer.images[2].value
+    parts["Start"].click()  # no event loop here: it paints to the end
+    got = explorer.result
+    assert got[:4] == ("koala", "poppies", 0.1, "content") and got.done == got.total == 3
+    assert explorer.images[2].value != before and not parts["Start"].disabled and parts["Stop"].disabled
+    want = vh.style_transfer("koala", "poppies", net=small_vgg, size=32, steps=3, content_weight=0.1,
+                             style_layers=["relu1_1", "relu2_1"], content_layer="relu2_2")  # fmt: skip
+    torch.testing.assert_close(got.image, want.image)
+    torch.testing.assert_close(got.losses, want.history)
+    parts["painting"].value = "ejiri"
+    assert explorer.result.done == 0 and explorer.bar.value == 0
+
+
+def test_stop_keeps_what_there_is_and_start_goes_on(explorer):
+    parts = controls(explorer)
+
+    async def drive():
+        parts["Start"].click()
+        while explorer.result.done < 1:
+            await asyncio.sleep(0.005)
+        parts["Stop"].click()
+        await asyncio.sleep(0.1)
+        held = explorer.result.done
+        await asyncio.sleep(0.1)
+        assert explorer.result.done == held and 1 <= held < 3
+        parts["Start"].click()
+        while explorer.result.done < 3:
+            await asyncio.sleep(0.005)
+
+    asyncio.run(asyncio.wait_for(drive(), 30))
+    assert explorer.result.done == 3 and len(explorer.result.losses) == 3
+
+
+def test_an_error_is_said_on_the_page(small_vgg):
+    explorer = vh.explore_style("koala", "poppies", net=small_vgg, size=32, steps=2, style_layers=["relu8_1"])
+    explorer.start.click()  # a button's exceptions go to a log that nobody sees
+    assert isinstance(explorer.start, W.Button) and not explorer.start.disabled
+    assert "relu8_1" in explorer.text.value
+
+
+# --- the exercises' checks ---
+def right_gram(f):
+    n, c, h, w = f.shape
+    rows = f.reshape(n, c, h * w)
+    return rows @ rows.transpose(1, 2) / (c * h * w)
+
+
+def wrong(message, check, answer):
+    with pytest.raises(AssertionError, match=message):
+        check(answer)
+
+
+def test_check_gram_matrix():
+    check = vh.check_gram_matrix
+    check(right_gram)
+    check(vh.gram)
+    check(lambda f: torch.einsum("nahw,nbhw->nab", f, f) / f[0].numel())
+    wrong("divide by C h w", check, lambda f: right_gram(f) * f[0].numel())
+    wrong("divide by C h w", check, lambda f: right_gram(f) * f.shape[1])
+    wrong("each picture", check, lambda f: right_gram(f).mean(0, keepdim=True).expand(len(f), -1, -1))
+    wrong("shape", check, lambda f: right_gram(f)[0])
+    wrong("view", check, lambda f: right_gram(f.permute(0, 2, 3, 1).reshape(f.shape)))
+    wrong("changed", check, lambda f: right_gram(f.mul_(2)) / 4)
+
+
+def right_style_loss(f, g):
+    return ((right_gram(f) - right_gram(g)) ** 2).sum() / (right_gram(g) ** 2).sum()
+
+
+def test_check_style_loss():
+    check = vh.check_style_loss
+    check(right_style_loss)
+    wrong("Gram matrices, not", check, lambda f, g: ((f.mean((2, 3)) - g.mean((2, 3))) ** 2).sum())
+    wrong("own size", check, lambda f, g: ((right_gram(f) - right_gram(g)) ** 2).sum())
+    wrong("painting's", check, lambda f, g: right_style_loss(g, f))
+    wrong("square", check, lambda f, g: (right_gram(f) - right_gram(g)).abs().sum() / right_gram(g).abs().sum())
+    wrong("one number", check, lambda f, g: (right_gram(f) - right_gram(g)) ** 2)
+    wrong("gradient", check, lambda f, g: right_style_loss(f.detach(), g))
+
+
+def right_pad(net, x):
+    h, w = x.shape[2:]
+    return net(F.pad(x, (0, -w % 4, 0, -h % 4), mode="reflect"))[:, :, :h, :w]
+
+
+def test_check_any_size():
+    check = vh.check_any_size
+    check(right_pad)
+    wrong("shape", check, lambda net, x: net(x))
+    wrong("multiple of 4", check, lambda net, x: F.interpolate(net(x), x.shape[2:]))
+    wrong("stretched", check,
+          lambda net, x: F.interpolate(net(F.interpolate(x, (24, 28))), x.shape[2:]))  # fmt: skip
+    wrong("black", check, lambda net, x: net(F.pad(x, (0, -x.shape[3] % 4, 0, -x.shape[2] % 4)))[
+        :, :, : x.shape[2], : x.shape[3]])  # fmt: skip

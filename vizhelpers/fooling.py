@@ -1,0 +1,208 @@
+"""Pictures that fool a net, by gradient ascent (lesson 06)."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .device import check_same_device
+from .hooks import with_gradients
+from .models import class_scores, resolve_target
+from .objective import Neuron
+from .parametrisation import normalisation
+
+_BATCH = 16  # pictures that run at once
+
+
+class Fooled(NamedTuple):
+    """What `fool` returns; every tensor has one row per picture, and lengths are in units of 0..255."""
+
+    picture: Tensor  # (N,3,H,W), 0..1, floating point
+    confidence: Tensor  # (N,) probability of the target, for `picture`
+    steps: Tensor  # (N,) steps of the ascent that were taken
+    l2: Tensor  # (N,) Euclidean length of picture - start
+    linf: Tensor  # (N,) largest change of any value
+    rounded: Tensor  # (N,3,H,W) uint8: what a picture file holds
+    rounded_confidence: Tensor  # (N,) probability of the target, for `rounded`
+    winner: Tensor  # (N,) the most probable class of `rounded`
+    target: Tensor  # (N,)
+    start: Tensor  # (N,3,H,W), 0..1
+    history: Tensor  # (N,T+1) probability of the target after 0, 1, ... T steps; a picture that is done keeps its last
+    frames: Tensor | None = None  # (N,T+1,3,H,W), 0..1, the pictures on the way, if they were asked for
+
+    @property
+    def fooled(self) -> Tensor:
+        """`(N,)` bool: the picture file, not only the floating point picture, is taken for the target."""
+        return self.winner == self.target
+
+    @property
+    def difference(self) -> Tensor:
+        """`(N,3,H,W)`: picture - start, signed, -1..1."""
+        return self.picture - self.start
+
+
+def fool(
+    model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9, step: float = 40,
+    steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False,
+) -> Fooled:
+    """Change a picture a little, until the net takes it for another class.
+
+    Ascends the logarithm of the class's probability in pixels 0..1: each step has the same Euclidean length and goes
+    along the gradient, after which the values are clipped to 0..1. A picture is done when the target is the most
+    probable class and has the wanted confidence; one that is so from the start takes no step. Nothing is random.
+
+    Args:
+        model: any classifier with class scores; run in eval mode.
+        x: normalised pictures `(N,3,H,W)` on the model's device; values outside of 0..1 in pixels are clipped first.
+        target: class number or label that the net is to see, or one for each picture.
+        confidence: wanted probability, 0 or more and below 1; 0 stops as soon as the target wins.
+        step: length of a step in units of 0..255, over all values of the picture together.
+        steps: stop after so many, fooled or not.
+        shrink: further steps in search of a smaller change that still fools with the wanted confidence: the change's
+            length goes down while the net is fooled and up when it is not, its direction follows the gradient.
+        record: keep the picture after every step of the ascent, in `.frames`.
+        progress: show a bar; the stop button returns what there is, also without a bar.
+
+    Returns:
+        `Fooled`: the picture, its confidence, steps, L2 and Linf, and what the net says to it rounded to uint8.
+
+    Raises:
+        ValueError: unknown class, as many targets as not fit, a net without class scores, options out of range.
+        RuntimeError: picture and net are on different devices.
+
+    Example:
+        >>> f = vh.fool(net, vh.to_input("koala", net), "school bus")
+        >>> bool(f.fooled)
+        True
+
+    Source: Szegedy et al. 2014, section 4 (the phenomenon); Rony et al. 2019, algorithm 1 (`shrink`).
+    Taught in: 06_fooling_images.
+    """
+    check_same_device(model, x)
+    if x.dim() != 4 or x.shape[1] != 3 or not len(x):
+        raise ValueError(f"fool takes normalised pictures (N,3,H,W), not {tuple(x.shape)}: use vh.to_input(it, net).")
+    if isinstance(target, Neuron):
+        raise ValueError("A channel has no confidence: fool takes a class, by number or label.")
+    if not 0 <= confidence < 1 or not step > 0 or steps < 0 or shrink < 0:
+        raise ValueError(
+            "fool needs 0 <= confidence < 1, step above 0, steps and shrink of 0 or more, not "
+            f"{confidence}, {step}, {steps} and {shrink}."
+        )
+    with with_gradients():
+        target = resolve_target(model, target, len(x))
+        start = _to_pixels(model, x.detach().clone()).clamp(0, 1)
+        search = _Search(model, start, target, confidence, step / 255)
+        with tqdm(total=steps + shrink, disable=not progress, unit="step", leave=False) as bar:
+            try:
+                search.ascend(steps, record, bar)
+                search.shrink(shrink, bar)
+            except KeyboardInterrupt:
+                if not search.history:
+                    raise
+        return search.report()
+
+
+class _Search:
+    """The state of one call of `fool`; complete after every step, so that an interrupt leaves something to report."""
+
+    def __init__(self, model: nn.Module, start: Tensor, target: Tensor, confidence: float, step: float):
+        self.model, self.start, self.target = model, start, target
+        self.confidence, self.step = confidence, step
+        self.picture = start.clone()
+        self.steps = torch.zeros(len(start), dtype=torch.long, device=start.device)
+        self.done = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+        self.history: list[Tensor] = []
+        self.frames: list[Tensor] = []
+
+    def look(self, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The target's probability, whether the net is fooled, and the unit vector that leads uphill inside 0..1."""
+        parts = []
+        for some, wanted in zip(pixels.split(_BATCH), target.split(_BATCH), strict=True):
+            leaf = some.detach().requires_grad_(True)
+            logits = class_scores(self.model, _from_pixels(self.model, leaf))
+            log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
+            (uphill,) = torch.autograd.grad(log_p.sum(), leaf)
+            # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
+            uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
+            uphill = uphill / _lengths(uphill).clamp(min=torch.finfo(uphill.dtype).tiny)
+            chance = log_p.detach().exp()
+            parts.append((chance, (logits.argmax(1) == wanted) & (chance >= self.confidence), uphill))
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def ascend(self, steps: int, record: bool, bar: tqdm) -> None:
+        moving, candidate = torch.arange(len(self.start), device=self.start.device), self.start
+        for number in range(steps + 1):
+            chance, done, uphill = self.look(candidate, self.target[moving])
+            column = self.history[-1].clone() if self.history else torch.zeros_like(chance)
+            column[moving] = chance
+            self.picture[moving], self.steps[moving], self.done[moving] = candidate, number, done
+            self.history.append(column)
+            if record:
+                self.frames.append(self.picture.clone())
+            stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
+            if stuck.any():
+                warnings.warn(
+                    f"fool cannot move picture {moving[stuck].tolist()}: the gradient of its class is zero everywhere "
+                    "(every path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3,
+                )  # fmt: skip
+            go = ~done & ~stuck
+            moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
+            if not len(moving):
+                return
+            bar.update(1)
+
+    def shrink(self, steps: int, bar: tqdm) -> None:
+        some = (self.done & (self.steps > 0)).nonzero()[:, 0]
+        if not len(some):
+            return
+        start, target = self.start[some], self.target[some]
+        change = self.picture[some] - start
+        least = _lengths(change)
+        for number in range(steps):
+            cool = 1 - number / steps
+            _, done, uphill = self.look(start + change, target)
+            length = _lengths(change)
+            done = done[:, None, None, None]
+            better = (done & (length < least)).flatten()
+            self.picture[some[better]] = (start + change)[better]
+            least = torch.where(done, length.minimum(least), least)
+            length = length * torch.where(done, 1 - 0.1 * cool, 1 + 0.1 * cool)
+            change = change + self.step * cool * uphill
+            change = change * (length / _lengths(change))
+            change = (start + change).clamp(0, 1) - start
+            bar.update(1)
+
+    @torch.no_grad()
+    def report(self) -> Fooled:
+        rounded = (self.picture * 255).round().to(torch.uint8)
+        change = (self.picture - self.start) * 255
+        said = []
+        for pixels in (self.picture, rounded.to(self.picture.dtype) / 255):
+            parts = [class_scores(self.model, _from_pixels(self.model, some)) for some in pixels.split(_BATCH)]
+            said.append(torch.cat(parts).softmax(1))
+        chance, rounded_chance = (p.gather(1, self.target[:, None])[:, 0] for p in said)
+        frames = torch.stack(self.frames, 1) if self.frames else None
+        return Fooled(
+            self.picture, chance, self.steps, _lengths(change).flatten(), change.abs().amax((1, 2, 3)), rounded,
+            rounded_chance, said[1].argmax(1), self.target, self.start, torch.stack(self.history, 1), frames,
+        )  # fmt: skip
+
+
+def _lengths(a: Tensor) -> Tensor:
+    """Euclidean length of each picture's values, `(N,1,1,1)`."""
+    return a.flatten(1).norm(dim=1)[:, None, None, None]
+
+
+def _to_pixels(model: nn.Module, x: Tensor) -> Tensor:
+    """Normalised input as pixels 0..1, on its device and attached to the graph; neither clipped nor rounded."""
+    mean, std = normalisation(model, x)
+    return x * std + mean
+
+
+def _from_pixels(model: nn.Module, pixels: Tensor) -> Tensor:
+    mean, std = normalisation(model, pixels)
+    return (pixels - mean) / std
