@@ -383,7 +383,7 @@ def test_the_experiment_from_start_to_end_and_again(tmp_path, clock):
     assert one.images[0].value != first and one.result.done == 5 and one.bar.value == 5
     waiting, chart = one._current, one.images[1].value
     one.pause.click()
-    assert one.images[1].value != chart and "shape bias 100%" in one.text.value and not one.start.disabled
+    assert one.images[1].value != chart and "Shape bias 100%" in one.text.value and not one.start.disabled
     again = vh.explore_observer(nets, **options)  # the cell is run again: nothing is lost
     assert again.result.done == 5 and [a.file for a in again.answers] == [a.file for a in one.answers]
     again.start.click()

@@ -159,13 +159,14 @@ class ObserverExperiment(Explorer):
         words = [f"<b>{html.escape(self.name.value)}</b>: {len(self.answers)} of {len(self._order)} trials"]
         if bias.shape + bias.texture:
             low, high = bias.ci95
-            words.append(f"shape bias {bias.bias:.0%}, 95 % interval {low:.0%} to {high:.0%} "
+            words.append(f"Shape bias {bias.bias:.0%}, 95 % interval {low:.0%} to {high:.0%} "
                          f"({bias.shape} shape, {bias.texture} texture, {bias.other} neither)")  # fmt: skip
         else:
-            words.append(f"a cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what "
-                         "the <b>object</b> was. Every answer starts the next trial. Press Start")  # fmt: skip
+            words.append(f"A cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what "
+                         "the <b>object</b> was. Every answer starts the next trial. Press "
+                         f"<b>{self.start.description}</b>")  # fmt: skip
         if bias.no_conflict == bias.no_conflict:
-            words.append(f"without a conflict {bias.no_conflict:.0%} right")
+            words.append(f"Without a conflict {bias.no_conflict:.0%} right")
         self.text.value = ". ".join(words) + f". Answers are kept in {html.escape(str(self._path))}."
 
     def still(self) -> bytes:

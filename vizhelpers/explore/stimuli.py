@@ -52,7 +52,7 @@ def explore_stimuli(models: Mapping[str, nn.Module], stimuli: list[Stimulus] | N
     by_pair = {(s.shape, s.texture): s for s in stimuli}
     categories = cue_categories()
     shapes, textures = (sorted({pair[k] for pair in by_pair}) for k in (0, 1))
-    first = next(iter(by_pair))
+    first = next((pair for pair in by_pair if pair[0] != pair[1]), next(iter(by_pair)))
     shape = W.Dropdown(options=shapes, value=first[0], description="shape")
     texture = W.Dropdown(options=textures, value=first[1], description="texture")
     explorer = Explorer([shape, texture], 1 + len(models))
@@ -79,7 +79,8 @@ def explore_stimuli(models: Mapping[str, nn.Module], stimuli: list[Stimulus] | N
             lines.append(f"<b>{html.escape(name)}</b> decides {labels[order[0]]}; outside the categories lies "
                          f"{outside[name]:.0%} of its probability ({strongest})")  # fmt: skip
         explorer.result = StimulusResult(stimulus, decisions, outside)
-        lines.append("bars: mean probability of a category's classes, as a share of all categories")
+        lines.append(f"bars, left to right {html.escape(', '.join(models))}: mean probability of a category's classes, "
+                     "as a share of all categories")  # fmt: skip
         explorer.text.value = "<br>".join(lines)
 
     for control in (shape, texture):

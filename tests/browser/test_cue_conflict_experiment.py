@@ -1,0 +1,132 @@
+"""Lesson 12's forced choice in a real browser: clicks are answers, answers are in the file, a re-run goes on."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import labdriver
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+from vizhelpers.observers import load_answers
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+NOTEBOOK = "experiment.ipynb"
+TRIALS = 9
+CELL = f"""import vizhelpers as vh
+nets = {{"all texture": vh.count_decisions([(s.shape, s.texture, s.texture) for s in vh.cue_stimuli()])}}
+vh.explore_observer(nets, observer="browser", trials={TRIALS})"""
+
+pytestmark = pytest.mark.skipif(
+    labdriver.browser_path() is None,
+    reason="no Chromium or Chrome on this machine; `make test` installs Debian's where it is root (build/apt.log)",
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page on a throw-away JupyterLab with one notebook, the experiment; page.folder is where it writes."""
+    folder = tmp_path_factory.mktemp("lab")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, folder / NOTEBOOK)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with (
+        labdriver.server(folder, log=SCREENSHOTS / "jupyterlab12.log") as (base, token),
+        sync_playwright() as playwright,
+    ):
+        browser = labdriver.launch(playwright)
+        page = browser.new_page(viewport={"width": 1200, "height": 1100})
+        page.folder, page.outside, page.errors = folder, [], []
+        inside = (base, base.replace("http", "ws"), "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
+        page.on("pageerror", lambda e: page.errors.append(str(e)))
+        labdriver.open_notebook(page, base, token, NOTEBOOK)
+        yield page
+        browser.close()
+    shutil.rmtree(folder, ignore_errors=os.name == "nt")
+
+
+def experiment(page):
+    box = page.locator(".vizhelpers-explorer").last
+    box.wait_for(timeout=60_000)
+    box.scroll_into_view_if_needed()
+    return box
+
+
+def button(box, name: str):
+    return box.locator("button", has_text=name).first
+
+
+def said(page, box, words: str) -> None:
+    """Wait until the experiment's line of text holds the words."""
+    page.wait_for_function("([b, w]) => b.textContent.includes(w)", arg=[box.element_handle(), words], timeout=30_000)
+
+
+def trial_is_shown(page, box, unlike: str = "") -> str:
+    """Wait until the browser has decoded a new picture; its address."""
+    page.wait_for_function(
+        "([i, old]) => i.src !== old && i.complete && i.naturalWidth === 224",
+        arg=[box.locator("img").first.element_handle(), unlike],
+        timeout=30_000,
+    )
+    return box.locator("img").first.get_attribute("src")
+
+
+def answer(page, box, category: str, left: int) -> None:
+    page.wait_for_timeout(450)  # sooner than 300 ms after sending is refused
+    button(box, category).click()
+    said(page, box, f"{left} to go" if left else f"{TRIALS} of {TRIALS}")
+
+
+def test_clicks_are_kept_and_a_rerun_goes_on(page):
+    cells = labdriver.run_all(page, 120_000)
+    assert [error for _, error in cells if error] == []
+    labdriver.watch_kernel_errors(page)
+    box = experiment(page)
+    file = page.folder / "answers" / "browser.csv"
+    assert not file.exists() and button(box, "zebra").is_disabled()
+
+    before = box.locator("img").first.get_attribute("src")
+    button(box, "Start").click()
+    shown = trial_is_shown(page, box, before)
+    moving = bytes(page.evaluate("async u => Array.from(new Uint8Array(await (await fetch(u)).arrayBuffer()))", shown))
+    assert Image.open(io.BytesIO(moving)).n_frames == 4, "the browser has the whole trial and keeps its time"
+    stages = []
+    for wait in (100, 1200):  # the cross or what follows; long after the mask
+        page.wait_for_timeout(wait)
+        stages.append(np.asarray(Image.open(io.BytesIO(box.locator("img").first.screenshot())).convert("RGB")))
+    assert stages[1][20:-20, 20:-20].std() < 2, "at the end an even grey is left"
+    page.screenshot(path=SCREENSHOTS / "lesson12-1-trial.png")
+    for done in (1, 2, 3):
+        answer(page, box, "zebra", TRIALS - done)
+    assert [(a.answer, a.trial) for a in load_answers(file)] == [("zebra", 1), ("zebra", 2), ("zebra", 3)]
+    assert all(0.3 < a.seconds < 60 for a in load_answers(file))
+
+    cells = labdriver.run_all(page, 120_000)  # the reader runs the cell again
+    assert [error for _, error in cells if error] == []
+    box = experiment(page)
+    said(page, box, f"3 of {TRIALS}")
+    button(box, "Go on").click()
+    for done in range(4, 7):
+        answer(page, box, "violin", TRIALS - done)
+    button(box, "Pause").click()
+    said(page, box, f"6 of {TRIALS}")
+    page.screenshot(path=SCREENSHOTS / "lesson12-2-pause.png")
+    button(box, "Go on").click()
+    for done in range(7, TRIALS + 1):
+        answer(page, box, "truck", TRIALS - done)
+    saved = load_answers(file)
+    assert len(saved) == len({a.file for a in saved}) == TRIALS
+    assert button(box, "Start").count() == 0 and button(box, "zebra").is_disabled()
+    chart = box.locator("img").last
+    page.wait_for_function("i => i.complete && i.naturalWidth > 400", arg=chart.element_handle())
+    page.screenshot(path=SCREENSHOTS / "lesson12-3-end.png")
+    assert labdriver.kernel_errors(page) == []
+    assert page.errors == []
+    assert page.outside == [], "a request left the machine"
