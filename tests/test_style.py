@@ -8,7 +8,6 @@ from torch import nn
 import vizhelpers as vh
 from vizhelpers.style import StyleRun
 from vizhelpers.style_losses import find_layers, from_pixels, relative, roughness, to_pixels, with_average_pooling
-from vizhelpers.winograd import WinogradConv, convolve, suits, transformed
 
 
 @pytest.fixture(scope="module")
@@ -185,26 +184,3 @@ def test_what_cannot_be_is_said(chain, wrong, word):
 def test_pixels_there_and_back(chain):
     pixels = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(to_pixels(chain, from_pixels(chain, pixels)), pixels)
-
-
-# --- Winograd's filtering ---
-@pytest.mark.parametrize("shape", [(1, 5, 8, 12), (2, 3, 7, 9), (1, 4, 1, 2), (1, 2, 6, 5)])
-def test_winograd_is_the_convolution(shape):
-    x, weight = noise(*shape), noise(6, shape[1], 3, 3, seed=1)
-    torch.testing.assert_close(convolve(x, transformed(weight)), F.conv2d(x, weight, padding=1))
-
-
-def test_winograd_s_gradient_and_bias():
-    conv = nn.Conv2d(4, 3, 3, padding=1).double().requires_grad_(False)
-    fast, x = WinogradConv(conv), noise(1, 4, 6, 7).requires_grad_()
-    torch.testing.assert_close(fast(x), conv(x))
-    (want,) = torch.autograd.grad((conv(x) ** 2).sum(), x)
-    (got,) = torch.autograd.grad((fast(x) ** 2).sum(), x)
-    torch.testing.assert_close(got, want)
-
-
-def test_winograd_is_offered_only_where_it_computes_the_same():
-    assert suits(nn.Conv2d(128, 128, 3, padding=1))
-    wrong = (dict(stride=2), dict(dilation=2), dict(groups=2), dict(padding_mode="reflect"), dict(padding=0))
-    assert not any(suits(nn.Conv2d(128, 128, 3, **{"padding": 1} | w)) for w in wrong)
-    assert not suits(nn.Conv2d(128, 128, 5, padding=2)) and not suits(nn.Conv2d(16, 16, 3, padding=1))

@@ -6,8 +6,10 @@ same up to rounding (about 1e-5 of the largest value).
 """
 from __future__ import annotations
 
+import math
+import threading
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Lavin & Gray 2016, section 4.2: F(4x4, 3x3)
@@ -17,7 +19,8 @@ _TILE = torch.tensor([
 ]).double()  # fmt: skip
 _KERNEL = torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]).double() / 24
 _RESULT = torch.tensor([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]).double()
-WORTH = 96  # channels on both sides, below which the direct convolution is faster (measured, one core)
+WORTH = 64  # channels on both sides, below which the direct convolution is faster (measured)
+BAND = 1_600_000  # numbers in a band of tiles: bounds the memory for large pictures, costs no time
 
 
 def transformed(weight: Tensor) -> Tensor:
@@ -26,30 +29,58 @@ def transformed(weight: Tensor) -> Tensor:
     return torch.einsum("ai,bj,kcij->abck", basis, basis, weight).reshape(36, *weight.shape[1::-1]).contiguous()
 
 
-def convolve(x: Tensor, kernels: Tensor) -> Tensor:
-    """`F.conv2d(x, weight, padding=1)` with `kernels = transformed(weight)`; `(N,C,H,W)` -> `(N,K,H,W)`."""
-    n, _, h, w = x.shape
-    channels = kernels.shape[2]
-    rows, columns = -(-h // 4), -(-w // 4)
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 4 * columns - w + 1, 1, 4 * rows - h + 1)).contiguous()
+def convolve(x: Tensor, kernels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.conv2d(x, weight, bias, padding=1)` with `kernels = transformed(weight)`; `(N,C,H,W)` -> `(N,K,H,W)`."""
+    n, c, h, w = x.shape
+    k, rows, columns = kernels.shape[2], -(-h // 4), -(-w // 4)
+    room = _Room(x)
+    padded = room("padded", n, 4 * rows + 2, 4 * columns + 2, c).zero_()
+    padded[:, 1 : h + 1, 1 : w + 1] = x.permute(0, 2, 3, 1)
     s = padded.stride()
-    tiles = padded.as_strided((6, 6, n, rows, columns, x.shape[1]), (s[1], s[2], s[0], 4 * s[1], 4 * s[2], s[3]))
-    tiles = torch.kron(_TILE, _TILE).to(x) @ tiles.reshape(36, -1)
-    sums = torch.bmm(tiles.view(36, n * rows * columns, -1), kernels)
-    out = (torch.kron(_RESULT, _RESULT).to(x) @ sums.view(36, -1)).view(4, 4, n, rows, columns, channels)
-    out = out.permute(2, 3, 0, 4, 1, 5).reshape(n, 4 * rows, 4 * columns, channels)
-    return out[:, :h, :w].permute(0, 3, 1, 2)
+    tiles = padded.as_strided((6, 6, n, rows, columns, c), (s[1], s[2], s[0], 4 * s[1], 4 * s[2], s[3]))
+    to_tiles, to_result = torch.kron(_TILE, _TILE).to(x), torch.kron(_RESULT, _RESULT).to(x)
+    out = torch.empty(n, k, 4 * rows, 4 * columns, dtype=x.dtype, memory_format=torch.channels_last)
+    results = out.permute(0, 2, 3, 1).view(n, rows, 4, columns, 4, k).permute(2, 4, 0, 1, 3, 5)
+    band = max(1, BAND // (36 * n * columns * max(c, k)))
+    for first in range(0, rows, band):
+        part = tiles[:, :, :, first : first + band]
+        flat = room("tiles", 36, part[0, 0].numel())
+        flat.view(part.shape).copy_(part)
+        count = n * part.shape[3] * columns
+        changed = torch.mm(to_tiles, flat, out=room("changed", *flat.shape)).view(36, count, c)
+        sums = torch.bmm(changed, kernels, out=room("sums", 36, count, k)).view(36, -1)
+        back = torch.mm(to_result, sums, out=room("back", 16, count * k))
+        back = back.view(4, 4, n, -1, columns, k)
+        torch.add(back, 0 if bias is None else bias, out=results[:, :, :, first : first + band])
+    # never a view: the ReLU behind may work in place
+    return out if out.shape[2:] == (h, w) else out[:, :, :h, :w].clone(memory_format=torch.channels_last)
+
+
+class _Room:
+    """Scratch tensors of one device, type and thread, used by every call: fresh memory costs more than the sums."""
+
+    _kept = threading.local()
+
+    def __init__(self, like: Tensor):
+        kept = self._kept.__dict__
+        self.like, self.tensors = like, kept.setdefault((str(like.device), str(like.dtype)), {})
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        size = math.prod(shape)
+        if name not in self.tensors or self.tensors[name].numel() < size:
+            self.tensors[name] = self.like.new_empty(size)
+        return self.tensors[name][:size].view(shape)
 
 
 class _Convolve(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, there, back):
+    def forward(ctx, x, there, back, bias):
         ctx.back = back
-        return convolve(x, there)
+        return convolve(x, there, bias)
 
     @staticmethod
     def backward(ctx, g):
-        return convolve(g, ctx.back), None, None
+        return convolve(g, ctx.back), None, None, None
 
 
 class WinogradConv(nn.Module):
@@ -61,11 +92,10 @@ class WinogradConv(nn.Module):
         self.register_buffer("there", transformed(weight), persistent=False)
         # the gradient of such a convolution is one itself: kernels turned round, channels exchanged
         self.register_buffer("back", transformed(weight.flip(2, 3).transpose(0, 1)), persistent=False)
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().view(-1, 1, 1), requires_grad=False)
+        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = _Convolve.apply(x, self.there, self.back)
-        return out if self.bias is None else out + self.bias
+        return _Convolve.apply(x, self.there, self.back, self.bias)
 
 
 def suits(module: nn.Module) -> bool:
