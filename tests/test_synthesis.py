@@ -333,12 +333,12 @@ def test_explorer_stops_and_goes_on():
     async def session():
         explorer = vh.explore_synthesis(vh.load_model("squeezenet1_1"), size=32, steps=40)
         explorer.start.click()
-        while explorer._ascent.done < 3:
+        while explorer.job.done < 3:
             await asyncio.sleep(0.01)
         explorer.stop.click()
         stopped = explorer.result.done
         await asyncio.sleep(0.1)
-        assert explorer._ascent.done == stopped and 3 <= stopped < 40
+        assert explorer.job.done == stopped and 3 <= stopped < 40
         explorer.start.click()
         while explorer._running:
             await asyncio.sleep(0.01)

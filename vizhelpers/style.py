@@ -130,13 +130,13 @@ class StyleRun:
             left = steps - sum(shares)
             shares.insert(0, left if len(shares) == len(sizes) - 1 else left // 2)
         self._plan = [(one, count) for one, count in zip(sizes, shares, strict=True) if count]
-        self.steps, self.done = steps, 0
+        self.total, self.done = steps, 0
         self._stage = -1
         self._next_stage()
 
     @property
     def finished(self) -> bool:
-        return self.done >= self.steps
+        return self.done >= self.total
 
     @property
     def pace(self) -> Pace:

@@ -17,6 +17,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_ARGS = """--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage
 --disable-background-networking --disable-component-update --disable-sync""".split()
@@ -40,6 +45,12 @@ JUPYTERLAB_WORKSPACES_DIR MPLCONFIGDIR""".split()
 def browser_path() -> str | None:
     """The installed Chromium or Chrome, or None."""
     return next((path for name in BROWSERS if (path := shutil.which(name))), None)
+
+
+needs_browser = pytest.mark.skipif(
+    browser_path() is None,
+    reason="no Chromium or Chrome on this machine; `make test` installs Debian's where it is root (build/apt.log)",
+)
 
 
 def free_port() -> int:
@@ -105,9 +116,32 @@ def _end(process: subprocess.Popen) -> None:
         process.wait()
 
 
-def launch(playwright):
-    """A headless browser."""
-    return playwright.chromium.launch(executable_path=browser_path(), headless=True, args=CHROMIUM_ARGS)
+@contextlib.contextmanager
+def page_on(folder: Path, notebook: str, log: str) -> Iterator:
+    """A page with a notebook of the folder in a JupyterLab of its own; page.folder, page.outside, page.errors.
+
+    Chromium is headless; `outside` collects the requests that leave this machine, `errors` what scripts throw.
+    """
+    from playwright.sync_api import sync_playwright
+
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with server(folder, log=SCREENSHOTS / log) as (base, token), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=CHROMIUM_ARGS)
+        page = browser.new_page(viewport={"width": 1200, "height": 1050})
+        page.folder, page.outside, page.errors = folder, [], []
+        inside = (base, base.replace("http", "ws"), "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
+        page.on("pageerror", lambda e: page.errors.append(str(e)))
+        open_notebook(page, base, token, notebook)
+        yield page
+        browser.close()
+
+
+def write_notebook(path: Path, cells: list[str]) -> None:
+    """A notebook of code cells."""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, path)
 
 
 def open_notebook(page, base: str, token: str, path: str, timeout: float = 120_000) -> None:

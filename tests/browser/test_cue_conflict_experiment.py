@@ -3,52 +3,31 @@
 import io
 import os
 import shutil
-from pathlib import Path
 
 import labdriver
-import nbformat
 import numpy as np
 import pytest
+from labdriver import SCREENSHOTS
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from vizhelpers.observers import load_answers
 
-ROOT = Path(__file__).resolve().parents[2]
-SCREENSHOTS = ROOT / "build" / "screenshots"
 NOTEBOOK = "experiment.ipynb"
 TRIALS = 9
 CELL = f"""import vizhelpers as vh
 nets = {{"all texture": vh.count_decisions([(s.shape, s.texture, s.texture) for s in vh.cue_stimuli()])}}
 vh.explore_observer(nets, observer="browser", trials={TRIALS})"""
 
-pytestmark = pytest.mark.skipif(
-    labdriver.browser_path() is None,
-    reason="no Chromium or Chrome on this machine; `make test` installs Debian's where it is root (build/apt.log)",
-)
+pytestmark = labdriver.needs_browser
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page on a throw-away JupyterLab with one notebook, the experiment; page.folder is where it writes."""
     folder = tmp_path_factory.mktemp("lab")
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELL)])
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(book, folder / NOTEBOOK)
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with (
-        labdriver.server(folder, log=SCREENSHOTS / "jupyterlab12.log") as (base, token),
-        sync_playwright() as playwright,
-    ):
-        browser = labdriver.launch(playwright)
-        page = browser.new_page(viewport={"width": 1200, "height": 1100})
-        page.folder, page.outside, page.errors = folder, [], []
-        inside = (base, base.replace("http", "ws"), "data:", "blob:")
-        page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
-        page.on("pageerror", lambda e: page.errors.append(str(e)))
-        labdriver.open_notebook(page, base, token, NOTEBOOK)
+    labdriver.write_notebook(folder / NOTEBOOK, [CELL])
+    with labdriver.page_on(folder, NOTEBOOK, "jupyterlab12.log") as page:
         yield page
-        browser.close()
     shutil.rmtree(folder, ignore_errors=os.name == "nt")
 
 

@@ -1,9 +1,7 @@
 """Slide a patch over a picture while the page stays alive: start, watch the maps fill, stop (lesson 09)."""
 from __future__ import annotations
 
-import asyncio
 import html
-from time import perf_counter
 from typing import NamedTuple
 
 import ipywidgets as W
@@ -16,7 +14,7 @@ from ..models import categories, class_index, predict
 from ..occlusion import Occlusion, Sweep
 from ..pictures import load_image
 from ..render import palette, to_picture
-from .base import Explorer
+from .stepwise import StepwiseExplorer
 
 FILLS = ("grey", "black", "white", "blurred")
 SIDE = 224  # of each map on the page, in pixels
@@ -31,8 +29,8 @@ class OcclusionResult(NamedTuple):
     total: int
 
 
-class OcclusionExplorer(Explorer):
-    """An explorer with Start, Stop and a progress bar; the sweep runs a batch at a time between the page's events."""
+class OcclusionExplorer(StepwiseExplorer):
+    """The job is a `Sweep`; a step of it is a batch of positions."""
 
     def __init__(self, model: nn.Module, image, target, patch: int, stride: int, fill: str):
         self.model, self.x = model, to_input(load_image(image), model)
@@ -44,83 +42,28 @@ class OcclusionExplorer(Explorer):
         self.stride = W.IntSlider(stride, 4, 64, 4, description="stride", continuous_update=False)
         self.fill = W.Dropdown(options=FILLS, value=fill, description="fill")
         super().__init__([self.patch, self.stride, self.fill], 4)
-        self.start = W.Button(description="Start", button_style="success", icon="play")
-        self.stop = W.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px"))
-        rows = list(self.children)
-        self.children = [*rows[:3], W.HBox([self.start, self.stop, self.bar]), *rows[3:]]
-        self.start.on_click(lambda _: self.begin())
-        self.stop.on_click(lambda _: self.halt())
         for control in (self.patch, self.stride, self.fill):
             self.on_change(control, self.prepare)
-        self._running = False
         self.prepare()
-        self._all()  # so that there is something to see before the first click
+        self.run_all()  # so that there is something to see before the first click
+
+    def make(self) -> Sweep:
+        filled = _fill(self.model, self.x, self.fill.value)
+        size = dict(patch=self.patch.value, stride=self.stride.value)
+        return Sweep(self.model, self.x, self.target, fill=filled, **size)
 
     def prepare(self) -> None:
-        """A new sweep for the controls' values, not yet begun; one that runs is stopped."""
-        filled, self._spent = _fill(self.model, self.x, self.fill.value), 0.0
-        size = dict(patch=self.patch.value, stride=self.stride.value)
-        self._sweep = Sweep(self.model, self.x, self.target, fill=filled, **size)
-        self._set_running(False)
-        self._draw()
+        """A new sweep at once: its first position is shown."""
+        self.job, self.spent = self.make(), 0.0
+        self.halt()
 
-    def begin(self) -> None:
-        """Go on from where the sweep stands (from the beginning when it is complete)."""
-        if self._running:
-            return
-        if self._sweep.done == self._sweep.total:
-            self.prepare()
-        self._set_running(True)
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:  # a plain Python program: there is nobody who could click in between
-            self._all()
-            return
-        self._tick(self._sweep)
-
-    def halt(self) -> None:
-        """Stop after the batch that runs; what is done is kept, and Start goes on from there."""
-        self._set_running(False)
-        self._draw()
-
-    def _tick(self, sweep: Sweep) -> None:
-        """One batch, then give way: a click on Stop is handled before the next one."""
-        if not self._running or sweep is not self._sweep:
-            return
-        try:
-            self._batch()
-        except Exception as error:
-            self._set_running(False)
-            self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-            raise
-        self._loop.call_later(0.02, self._tick, sweep)
-
-    def _all(self) -> None:
-        self._set_running(True)
-        while self._running:
-            self._batch()
-
-    def _batch(self) -> None:
-        begun = perf_counter()
-        self._sweep.step()
-        self._spent += perf_counter() - begun
-        if self._sweep.done == self._sweep.total:
-            self._set_running(False)
-        self._draw()
-
-    def _set_running(self, running: bool) -> None:
-        self._running = running
-        self.start.disabled, self.stop.disabled = running, not running
-
-    def _draw(self) -> None:
-        sweep, maps = self._sweep, self._sweep.result()
+    def draw(self) -> None:
+        sweep, maps = self.job, self.job.result()
         chosen = self.patch.value, self.stride.value, self.fill.value
         self.result = OcclusionResult(*chosen, maps, sweep.done, sweep.total)
-        self.bar.max, self.bar.value = sweep.total, sweep.done
         words = [f"<b>{html.escape(self.labels[self.target])}</b>", f"{sweep.done} of {sweep.total} positions"]
         if sweep.done and sweep.done < sweep.total:
-            words.append(f"about {self._spent / sweep.done * (sweep.total - sweep.done):.1f} s to go")
+            words.append(f"about {self.spent / sweep.done * (sweep.total - sweep.done):.1f} s to go")
         winner, legend = _class_map(maps.winner[0], self.labels)
         if sweep.done:
             worst = int(maps.logit[0].flatten().nan_to_num(torch.inf).argmin())
@@ -142,7 +85,7 @@ class OcclusionExplorer(Explorer):
     def _with_patch(self, box: list[int]) -> np.ndarray:
         top, left, bottom, right = box
         shown = self.x.clone()
-        shown[0, :, top:bottom, left:right] = self._sweep.filled[:, top:bottom, left:right]
+        shown[0, :, top:bottom, left:right] = self.job.filled[:, top:bottom, left:right]
         picture = to_picture(to_display(shown, self.model))
         return np.asarray(picture.resize((SIDE * picture.width // picture.height, SIDE)))
 

@@ -1,7 +1,6 @@
 """A gallery of what filters and classes want, and a button that grows one while you watch (lesson 10)."""
 from __future__ import annotations
 
-import asyncio
 import html
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from ..objective import Neuron
 from ..pictures import load_image
 from ..render import to_picture
 from ..synthesis import Ascent, recipe_for
-from .base import Explorer
+from .stepwise import StepwiseExplorer
 
 SIDE = 224  # of each picture on the page, in pixels
 
@@ -31,8 +30,10 @@ class SynthesisResult(NamedTuple):
     total: int
 
 
-class SynthesisExplorer(Explorer):
-    """An explorer with Grow, Stop and a progress bar; the ascent runs a step at a time between the page's events."""
+class SynthesisExplorer(StepwiseExplorer):
+    """The job is an `Ascent`."""
+
+    every = 4
 
     def __init__(self, model: nn.Module, rows: list[Dream], size: int, steps: int):
         self.model, self.rows, self.size, self.steps = model, rows, size, steps
@@ -40,18 +41,10 @@ class SynthesisExplorer(Explorer):
         self.name = W.Dropdown(options=names, value=names[-1], description="layer")  # the deepest has most to see
         self.number = W.IntSlider(0, 0, 1, description="picture")
         self.seed = W.IntSlider(0, 0, 9, description="seed")
-        super().__init__([self.name, self.number, self.seed], 3)
-        self.start = W.Button(description="Grow one", button_style="success", icon="play")
-        self.stop = W.Button(description="Stop", icon="stop", disabled=True)
-        self.bar = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px"))
-        shown = list(self.children)
-        self.children = [*shown[:3], W.HBox([self.start, self.stop, self.bar]), *shown[3:]]
-        self.start.on_click(lambda _: self.begin())
-        self.stop.on_click(lambda _: self.halt())
+        super().__init__([self.name, self.number, self.seed], 3, start="Grow one")
         self.on_change(self.name, self.choose_layer)
-        self.on_change(self.number, self.choose)
-        self.on_change(self.seed, self.choose)
-        self._running = False
+        self.on_change(self.number, self.prepare)
+        self.on_change(self.seed, self.prepare)
         self.choose_layer()
 
     def choose_layer(self) -> None:
@@ -59,68 +52,21 @@ class SynthesisExplorer(Explorer):
         self.part = [row for row in self.rows if row.name == self.name.value]
         self.number.max = len(self.part) - 1
         self.number.value = 0
-        self.choose()
+        self.prepare()
 
-    def choose(self) -> None:
-        """Another picture of the gallery; what grows is stopped and forgotten."""
-        self._ascent = None
-        self._set_running(False)
-        self._draw()
+    def make(self) -> Ascent:
+        row = self.part[self.number.value]
+        target = Neuron(row.layer, row.channel) if row.layer else row.channel
+        recipe = recipe_for(self.model, target)
+        recipe = replace(recipe, size=self.size, steps=max(1, self.steps // recipe.stages))
+        return Ascent(self.model, target, recipe, seed=self.seed.value)
 
-    def begin(self) -> None:
-        """Grow the chosen one; after Stop, go on from where it stood."""
-        if self._running:
-            return
-        self._set_running(True)
-        if self._ascent is None or self._ascent.done == self._ascent.total:
-            row = self.part[self.number.value]
-            target = Neuron(row.layer, row.channel) if row.layer else row.channel
-            recipe = recipe_for(self.model, target)
-            recipe = replace(recipe, size=self.size, steps=max(1, self.steps // recipe.stages))
-            self._ascent = Ascent(self.model, target, recipe, seed=self.seed.value)
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:  # a plain Python program: there is nobody who could click in between
-            while self._running:
-                self._step()
-            return
-        self._loop.call_soon(self._tick, self._ascent)
-
-    def halt(self) -> None:
-        """Stop after the step that runs; the picture stays as it is."""
-        self._set_running(False)
-        self._draw()
-
-    def _tick(self, ascent: Ascent) -> None:
-        """One step, then give way: a click on Stop is handled before the next one."""
-        if not self._running or ascent is not self._ascent:
-            return
-        try:
-            self._step()
-        except Exception as error:
-            self._set_running(False)
-            self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-            raise
-        self._loop.call_later(0.01, self._tick, ascent)
-
-    def _step(self) -> None:
-        self._ascent.step()
-        if self._ascent.done == self._ascent.total:
-            self._set_running(False)
-        if self._ascent.done % 4 == 0 or not self._running:
-            self._draw()
-
-    def _set_running(self, running: bool) -> None:
-        self._running = running
-        self.start.disabled, self.stop.disabled = running, not running
-
-    def _draw(self) -> None:
-        row, ascent = self.part[self.number.value], self._ascent
+    def draw(self) -> None:
+        row, ascent = self.part[self.number.value], self.job
         live, history, done, total = None, [], 0, 1
         if ascent is not None:
             live, history, done, total = ascent.image()[0], list(ascent.history), ascent.done, ascent.total
         self.result = SynthesisResult(row.name, row.channel, row, live, history, done, total)
-        self.bar.max, self.bar.value = total, done
         self.put(0, _square(load_image(row.path)))
         self.put(1, _square(load_image(row.library_picture)))
         self.put(2, _invitation() if live is None else _square(to_picture(live)))
