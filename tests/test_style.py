@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import vizhelpers as vh
+from vizhelpers import style
 from vizhelpers.style import StyleRun
 from vizhelpers.style_losses import find_layers, from_pixels, relative, roughness, to_pixels, with_average_pooling
 
@@ -184,3 +185,11 @@ def test_what_cannot_be_is_said(chain, wrong, word):
 def test_pixels_there_and_back(chain):
     pixels = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(to_pixels(chain, from_pixels(chain, pixels)), pixels)
+
+
+def test_the_size_follows_the_device(chain, monkeypatch):
+    """A GPU gets larger pictures by itself."""
+    options = {name: value for name, value in SMALL.items() if name != "size"} | {"stages": 1}
+    assert min(StyleRun("koala", "poppies", net=chain, **options).image().shape[1:]) == 224
+    monkeypatch.setattr(style, "device_of", lambda net: torch.device("cuda"))
+    assert min(StyleRun("koala", "poppies", net=chain, **options).image().shape[1:]) == 512

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .device import device_of
 from .hooks import evaluating, outputs_until, with_gradients
 from .images import to_input
 from .speed import Fast, Pace
@@ -17,6 +18,7 @@ from .style_losses import default_net, find_layers, from_pixels, gram, prepared,
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_2"
+SIZES = {"cpu": 224, "gpu": 512}  # pixels: a few seconds either way
 SMALLEST = 64  # pixels: a coarse stage below this would show the deep layers nothing
 
 
@@ -31,7 +33,7 @@ class Stylised(NamedTuple):
 
 
 def style_transfer(
-    content, style, *, net: nn.Module | None = None, size: int | tuple[int, int] = 224, steps: int = 45,
+    content, style, *, net: nn.Module | None = None, size: int | tuple[int, int] | None = None, steps: int = 45,
     content_weight: float = 0.02, style_layers: Mapping[str, float] | Sequence[str] | None = None,
     content_layer: str = CONTENT_LAYER, total_variation: float = 0.0, average_pooling: bool = False,
     start="content", stages: int = 2, pyramid: int = 4, style_scale: float = 1.0, seed: int = 0,
@@ -43,7 +45,7 @@ def style_transfer(
         content: the picture that says what is where; anything `load_image` takes.
         style: the picture that says how it is painted; likewise.
         net: by default VGG16's convolutions; for a net that is no VGG give the layers, too.
-        size: shorter side of the result in pixels, or (H, W).
+        size: shorter side of the result in pixels, or (H, W); by default 224 on a CPU and 512 on a GPU.
         steps: of L-BFGS, one pass forward and back each; two thirds of them at half the size if `stages` is 2.
         content_weight: of the content loss, beside style losses whose weights add up to 1. 0.005 (only the strongest
             shapes stay) to 0.5 (only colours and fine strokes change).
@@ -98,7 +100,7 @@ class StyleRun:
     """
 
     def __init__(
-        self, content, style, *, net=None, size=224, steps=45, content_weight=0.02, style_layers=None,
+        self, content, style, *, net=None, size=None, steps=45, content_weight=0.02, style_layers=None,
         content_layer=CONTENT_LAYER, total_variation=0.0, average_pooling=False, start="content", stages=2, pyramid=4,
         style_scale=1.0, seed=0,
     ):  # fmt: skip
@@ -108,6 +110,7 @@ class StyleRun:
                 f"above 0, not {steps}, {stages}, {pyramid} and {style_scale}."
             )
         net = default_net() if net is None else net
+        size = SIZES.get(device_of(net).type, SIZES["gpu"]) if size is None else size
         self.model, self._ready = prepared(net, average_pooling)
         chosen = dict.fromkeys(style_layers or STYLE_LAYERS, 1.0)
         chosen |= style_layers if isinstance(style_layers, Mapping) else {}
