@@ -106,7 +106,7 @@ def test_batches_equal_the_whole_also_with_a_remainder(size):
 
     out = vh.in_batches(double, X, batch_size=size)
     assert torch.equal(out, 2 * X)
-    assert sum(sizes) == 11 and max(sizes) <= (size or 11) and len(sizes) == (-(-11 // size) if size else 1)
+    assert sum(sizes) == 11 and max(sizes) <= (size or 8) and len(sizes) == -(-11 // (size or 8))
 
 
 def test_a_list_of_single_pictures_is_as_good():

@@ -99,7 +99,7 @@ class Sweep:
         self.boxes, self.rows, self.columns = patch_boxes(height, width, patch, stride)
         self.model, self.x, self.target, self.done = model, x.detach(), target, 0
         self.total = count * len(self.boxes)
-        self.size = batch_size or (16 if x.device.type == "cpu" else 256)
+        self.size = batch_size or (8 if x.device.type == "cpu" else 256)
         self.filled = torch.as_tensor(fill, dtype=x.dtype, device=x.device).detach().expand(3, height, width)
         shape = (count, len(self.boxes))
         self.probability = torch.full(shape, torch.nan, dtype=x.dtype, device=x.device)

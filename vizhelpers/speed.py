@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,7 @@ Loss = Callable[[Tensor], Tensor]
 ROUNDS = 3
 GAIN = 0.85  # another way must take at most this share of the time: a busy moment must not decide, figures repeat
 _found: dict[tuple, Pace] = {}
+_kernels: WeakKeyDictionary[nn.Conv2d, tuple[tuple, WinogradConv]] = WeakKeyDictionary()
 
 
 class Pace(NamedTuple):
@@ -134,13 +136,14 @@ class Fast:
 
 
 def _winograd(conv: nn.Conv2d) -> Loss:
-    """The convolution by Winograd's filtering; its kernels, four times as many numbers, are made if it ever runs."""
-    made = []
+    """The convolution by Winograd's filtering; its kernels, four times as many numbers, are made once, if it runs."""
 
     def forward(x: Tensor) -> Tensor:
-        if not made:
-            made.append(WinogradConv(conv))
-        return made[0](x)
+        weight = conv.weight
+        state = weight.data_ptr(), 0 if weight.is_inference() else weight._version
+        if conv not in _kernels or _kernels[conv][0] != state:
+            _kernels[conv] = state, WinogradConv(conv)
+        return _kernels[conv][1](x)
 
     return forward
 

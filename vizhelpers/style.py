@@ -206,7 +206,8 @@ class StyleRun:
             *_, self._content = self._features(content)
             self._grams = [gram(f) for f in self._features(style)[:-1]]
         key = ("style", tuple(self._names))
-        self._fast = self._ready.get(key) or Fast(self.model, base, self._loss, key=key)
+        # one probe for all choices of layers: what is fastest for one is for the others
+        self._fast = self._ready.get(key) or Fast(self.model, base, self._loss, key=("style",))
         self._ready[key] = self._fast
 
     def _picture(self) -> Tensor:

@@ -61,8 +61,10 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     """
     maps, masks = _with_masks(maps, masks)
     if tolerance:
-        side = 2 * tolerance + 1
-        masks = F.max_pool2d(masks[:, None].float(), side, 1, tolerance)[:, 0] > 0
+        side, masks = 2 * tolerance + 1, masks[:, None].float()
+        for size in ((side, 1), (1, side)):  # a square, one direction after the other
+            masks = F.max_pool2d(masks, size, 1, (size[0] // 2, size[1] // 2))
+        masks = masks[:, 0] > 0
     top = maps == maps.amax((1, 2), keepdim=True)
     return (top & masks).sum((1, 2)) / top.sum((1, 2))
 
@@ -170,7 +172,7 @@ def insertion_deletion(
     values = x.new_full((len(x), 2, steps + 1), torch.nan)
     known = {steps} | ({0} if filled is start else set())  # there insertion is deletion read backwards
     jobs = [(n, way, s) for n in range(len(x)) for way in (0, 1) for s in range(steps + 1) if not (way and s in known)]
-    batch = batch_size or (16 if x.device.type == "cpu" else 128)
+    batch = batch_size or (8 if x.device.type == "cpu" else 128)
     with torch.inference_mode(), evaluating(model):
         wanted = _settled(model, x, target)
         try:
