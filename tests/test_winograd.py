@@ -1,4 +1,6 @@
 """Winograd's filtering against torch's own convolution, in float64."""
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -49,4 +51,17 @@ def test_the_result_is_its_own_tensor():
     net, x = nn.Sequential(WinogradConv(conv), nn.ReLU(inplace=True)), noise(1, 4, 8, 8).requires_grad_()
     (got,) = torch.autograd.grad(net(x).square().sum(), x)  # in place behind it, as in VGG
     (want,) = torch.autograd.grad(conv(x).relu().square().sum(), x)
+    torch.testing.assert_close(got, want)
+
+
+def test_scratch_made_in_inference_mode_serves_outside(monkeypatch):
+    monkeypatch.setattr(winograd._Room, "_kept", threading.local())
+    x, weight = noise(1, 3, 8, 8), noise(2, 3, 3, 3, seed=1)
+    with torch.inference_mode():
+        convolve(noise(1, 3, 8, 8), transformed(weight))
+    leaf = x.requires_grad_()
+    conv = nn.Conv2d(3, 2, 3, padding=1, bias=False).double().requires_grad_(False)
+    conv.weight.copy_(weight)
+    (got,) = torch.autograd.grad(WinogradConv(conv)(leaf).square().sum(), leaf)
+    (want,) = torch.autograd.grad(conv(leaf).square().sum(), leaf)
     torch.testing.assert_close(got, want)

@@ -68,7 +68,8 @@ class _Room:
     def __call__(self, name: str, *shape: int) -> Tensor:
         size = math.prod(shape)
         if name not in self.tensors or self.tensors[name].numel() < size:
-            self.tensors[name] = self.like.new_empty(size)
+            with torch.inference_mode(False):  # a tensor made inside could not be written to outside
+                self.tensors[name] = self.like.new_empty(size)
         return self.tensors[name][:size].view(shape)
 
 
