@@ -72,6 +72,8 @@ def stopped_and_gone_on(page, widget: Explorer, start: str) -> None:
 
 def test_the_map_follows_the_slider_and_the_name(page):
     widget = explorer(page, "embedding")
+    widget.press("Home", 0)
+    widget.wait_for_text("perplexity 5")
     first = widget.picture()
     widget.press("ArrowRight", 1)
     second = widget.picture(unlike=first)
