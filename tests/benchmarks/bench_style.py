@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_style.py [--size 224] [--steps 40] [--rounds 5] [--busy]
 
 The plain loop runs torchvision's layers as they come (float32, contiguous, two factors in each Gram matrix, pixels as
-parameters): with the weights trainable, as a net is loaded, which most copies leave so; with the weights frozen; and
+parameters): with the weights trainable, as a net is loaded and as older copies leave it; with the weights frozen; and
 cut off behind the last layer. Ours is `StyleRun` with one stage and no pyramid, so that all minimise the same function
 of the pixels; then as it comes, with the pyramid, until it reaches the plain loop's last loss.
 """
