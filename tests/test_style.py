@@ -7,8 +7,9 @@ from torch import nn
 
 import vizhelpers as vh
 from vizhelpers import style
+from vizhelpers.parametrisation import from_pixels, to_pixels
 from vizhelpers.style import StyleRun
-from vizhelpers.style_losses import find_layers, from_pixels, relative, roughness, to_pixels, with_average_pooling
+from vizhelpers.style_losses import find_layers, relative, roughness, with_average_pooling
 
 
 @pytest.fixture(scope="module")

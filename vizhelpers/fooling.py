@@ -13,7 +13,7 @@ from .device import check_same_device
 from .hooks import with_gradients
 from .models import class_scores, resolve_target
 from .objective import Neuron
-from .parametrisation import normalisation
+from .parametrisation import from_pixels, to_pixels
 
 _BATCH = 16  # pictures that run at once
 
@@ -94,7 +94,7 @@ def fool(
         )
     with with_gradients():
         target = resolve_target(model, target, len(x))
-        start = _to_pixels(model, x.detach().clone()).clamp(0, 1)
+        start = to_pixels(model, x.detach().clone()).clamp(0, 1)
         search = _Search(model, start, target, confidence, step / 255)
         with tqdm(total=steps + shrink, disable=not progress, unit="step", leave=False) as bar:
             try:
@@ -123,7 +123,7 @@ class _Search:
         parts = []
         for some, wanted in zip(pixels.split(_BATCH), target.split(_BATCH), strict=True):
             leaf = some.detach().requires_grad_(True)
-            logits = class_scores(self.model, _from_pixels(self.model, leaf))
+            logits = class_scores(self.model, from_pixels(self.model, leaf))
             log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
             (uphill,) = torch.autograd.grad(log_p.sum(), leaf)
             # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
@@ -182,7 +182,7 @@ class _Search:
         change = (self.picture - self.start) * 255
         said = []
         for pixels in (self.picture, rounded.to(self.picture.dtype) / 255):
-            parts = [class_scores(self.model, _from_pixels(self.model, some)) for some in pixels.split(_BATCH)]
+            parts = [class_scores(self.model, from_pixels(self.model, some)) for some in pixels.split(_BATCH)]
             said.append(torch.cat(parts).softmax(1))
         chance, rounded_chance = (p.gather(1, self.target[:, None])[:, 0] for p in said)
         frames = torch.stack(self.frames, 1) if self.frames else None
@@ -195,14 +195,3 @@ class _Search:
 def _lengths(a: Tensor) -> Tensor:
     """Euclidean length of each picture's values, `(N,1,1,1)`."""
     return a.flatten(1).norm(dim=1)[:, None, None, None]
-
-
-def _to_pixels(model: nn.Module, x: Tensor) -> Tensor:
-    """Normalised input as pixels 0..1, on its device and attached to the graph; neither clipped nor rounded."""
-    mean, std = normalisation(model, x)
-    return x * std + mean
-
-
-def _from_pixels(model: nn.Module, pixels: Tensor) -> Tensor:
-    mean, std = normalisation(model, pixels)
-    return (pixels - mean) / std

@@ -119,3 +119,15 @@ def normalisation(model: nn.Module, like: Tensor) -> list[Tensor]:
     """The mean and the deviation of pixels 0..1 that a net's input is normalised with, each `(1,3,1,1)`."""
     info = getattr(model, "viz", None)
     return [like.new_tensor(getattr(info, key, IMAGENET[key])).view(1, 3, 1, 1) for key in ("mean", "std")]
+
+
+def to_pixels(model: nn.Module, x: Tensor) -> Tensor:
+    """Normalised input as pixels 0..1, on its device and attached to the graph; neither clipped nor rounded."""
+    mean, std = normalisation(model, x)
+    return x * std + mean
+
+
+def from_pixels(model: nn.Module, pixels: Tensor) -> Tensor:
+    """Pixels 0..1 as the net's normalised input; the inverse of `to_pixels`."""
+    mean, std = normalisation(model, pixels)
+    return (pixels - mean) / std

@@ -13,8 +13,9 @@ from tqdm.auto import tqdm
 from .device import device_of
 from .hooks import evaluating, outputs_until, with_gradients
 from .images import to_input
+from .parametrisation import from_pixels, to_pixels
 from .speed import Fast, Pace
-from .style_losses import default_net, find_layers, from_pixels, gram, prepared, relative, roughness, to_pixels
+from .style_losses import default_net, find_layers, gram, prepared, relative, roughness
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYER = "relu4_2"

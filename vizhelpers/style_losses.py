@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from .hooks import resolve_layer
-from .images import IMAGENET
 from .models import load_model
 
 _kept: list[tuple] = []  # the nets used last, what was made ready for them, and their weights' state then
@@ -132,18 +131,3 @@ def with_average_pooling(net: nn.Module) -> nn.Module:
             mean = nn.AvgPool2d(module.kernel_size, module.stride, module.padding, module.ceil_mode)
             setattr(changed.get_submodule(parent), own, mean)
     return changed
-
-
-def _scales(net: nn.Module, like: Tensor) -> list[Tensor]:
-    info = getattr(net, "viz", None)
-    return [like.new_tensor(getattr(info, key, IMAGENET[key])).view(1, 3, 1, 1) for key in ("mean", "std")]
-
-
-def to_pixels(net: nn.Module, x: Tensor) -> Tensor:
-    mean, std = _scales(net, x)
-    return x * std + mean
-
-
-def from_pixels(net: nn.Module, pixels: Tensor) -> Tensor:
-    mean, std = _scales(net, pixels)
-    return (pixels - mean) / std

@@ -21,8 +21,8 @@ from .device import device as best_device
 from .device import device_of
 from .hooks import evaluating
 from .images import to_input
+from .parametrisation import to_pixels
 from .pictures import DATA, load_image
-from .style_losses import to_pixels
 
 # `python -m vizhelpers.style_net` imports the package, and so this file, before it runs it: meant
 warnings.filterwarnings("ignore", message="'vizhelpers.style_net' found in sys.modules", category=RuntimeWarning)

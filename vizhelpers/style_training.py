@@ -15,9 +15,10 @@ from tqdm.auto import tqdm
 from .device import device_of
 from .hooks import evaluating, outputs_until
 from .images import compose_scene, to_input
+from .parametrisation import from_pixels, to_pixels
 from .pictures import library, load_image
 from .speed import Fast
-from .style_losses import default_net, find_layers, from_pixels, gram, relative, roughness, to_pixels
+from .style_losses import default_net, find_layers, gram, relative, roughness
 from .style_net import StyleNet
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")

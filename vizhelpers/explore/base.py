@@ -53,14 +53,15 @@ class Explorer(W.VBox):
     def on_change(self, control: W.Widget, action: Callable[[], None]) -> None:
         """Run an action when a control moves; JupyterLab shows its exceptions nowhere, so say them in the text too."""
 
-        def shown(_):
-            try:
-                action()
-            except Exception as error:
-                self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-                raise
+        control.observe(lambda _: self.said(action), "value")
 
-        control.observe(shown, "value")
+    def said(self, action: Callable[[], None]) -> None:
+        """Run an action of a control, a button or a clock; say on the page what went wrong."""
+        try:
+            action()
+        except Exception as error:
+            self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
+            raise
 
     def put(self, number: int, picture: np.ndarray, colours: str | np.ndarray = "viridis") -> None:
         """Show an array in one of the picture places, pixel for pixel."""

@@ -61,24 +61,14 @@ class ObserverExperiment(Explorer):
         self.children = [self.children[0], row, self.text, W.HBox([self.images[0], grid]), self.images[1]]
         for image in self.images:
             image.width = image.height = str(SIDE)
-        self._guarded(self.start, self.begin)
-        self._guarded(self.pause, self.stop)
+        self.start.on_click(lambda _: self.said(self.begin))
+        self.pause.on_click(lambda _: self.said(self.stop))
         for name, button in self.choices.items():
             button.add_class("vizhelpers-choice")
-            self._guarded(button, lambda name=name: self.choose(name))
+            button.on_click(lambda _, name=name: self.said(lambda: self.choose(name)))
         self.on_change(self.name, self.load)
         self._current = None
         self.load()
-
-    def _guarded(self, button: W.Button, action) -> None:
-        def run(_):
-            try:
-                action()
-            except Exception as error:
-                self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-                raise
-
-        button.on_click(run)
 
     def load(self) -> None:
         """The observer's trials, without those that his file already answers."""

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
@@ -37,7 +36,7 @@ class StepwiseExplorer(Explorer):
         rows = list(self.children)
         buttons = W.HBox([self.start, self.stop, self.bar])
         self.children = [*rows[: len(controls)], buttons, *rows[len(controls) :]]
-        self.start.on_click(lambda _: self._said(self.begin))
+        self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.halt())
         self.job: Job | None = None
         self.spent = 0.0  # seconds in the job's steps
@@ -86,16 +85,15 @@ class StepwiseExplorer(Explorer):
         """One step, then give way: a click on Stop is handled before the next one."""
         if not self._running or job is not self.job:
             return
-        self._said(self._step)
+        self.said(self._step)
         self._loop.call_later(0.02, self._tick, job)
 
-    def _said(self, action: Callable[[], None]) -> None:
-        """Run an action of a button or of the clock; say on the page what went wrong, and stop."""
+    def said(self, action: Callable[[], None]) -> None:
+        """As every explorer does; and stop."""
         try:
-            action()
-        except Exception as error:
+            super().said(action)
+        except Exception:
             self._set_running(False)
-            self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
             raise
 
     def _step(self) -> None:
