@@ -41,7 +41,7 @@ define install
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-*; touch $(2)
 endef
 
-.PHONY: help lab lab-setup test test-setup test-environment lessons bench clean weights browser
+.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways bench clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ test-setup: $(VENV)/.stamp-test-$(KEY) weights ## the set-up of make test alone
 
 lessons: test-setup ## execute every lesson and write it as HTML to build/lessons/
 	@$(PY) tests/run_lessons.py
+
+lessons-three-ways: test-setup ## execute every lesson as it is, with AVX2 only and on one thread; compare the asserts' numbers (half an hour)
+	@$(PY) tests/assert_numbers.py
 
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+from assert_numbers import prepared
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
@@ -81,10 +82,12 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> str | None:
     return None
 
 
-def run(path: Path, out: Path) -> bool:
+def run(path: Path, out: Path, numbers: bool = False) -> bool:
     """Execute one lesson, write its page, print its line; whether it went well."""
     start = time.perf_counter()
     notebook = nbformat.read(path, 4)
+    if numbers:
+        prepared(notebook, (out / f"{path.stem}.jsonl").resolve())
     error = execute(notebook, path.parent)
     page = out / f"{path.stem}.html"
     page.write_text(to_html(notebook, path.stem, path.parent), encoding="utf-8")
@@ -98,6 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="lessons such as 02_inside_the_layers (default: all)")
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "lessons")
+    parser.add_argument("--numbers", action="store_true", help="write what the asserts compare to OUT/NAME.jsonl")
     options = parser.parse_args(arguments)
     lessons = sorted(p for p in options.notebooks.glob("*.ipynb") if not options.names or p.stem in options.names)
     if not lessons or len(lessons) < len(options.names):
@@ -105,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     os.environ.pop("MPLBACKEND", None)  # inherited by the kernels, it would keep their figures off the page
     options.out.mkdir(parents=True, exist_ok=True)
-    results = [run(path, options.out) for path in lessons]
+    results = [run(path, options.out, options.numbers) for path in lessons]
     print(f"{sum(results)} of {len(results)} lessons ran; pages in {options.out}")
     return 0 if all(results) else 1
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.activations import ChannelMaxima, ReceptiveField
+from vizhelpers.methods.activations import ChannelMaxima, ReceptiveField
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +218,12 @@ def test_a_chain_that_is_not_square():
     assert f == ReceptiveField((11, 5), (1, 2), (0, -3), (64, 96))
 
 
+def test_a_patch_is_cut_out_of_its_picture():
+    patch = vh.top_patches(small(), noise(1, 3, 24, 32), "3", 2)[0]
+    top, left, bottom, right = patch.box
+    assert patch.cut(Image.new("RGB", (32, 24))).size == (right - left, bottom - top) and bottom - top <= 9
+
+
 def test_boxes_are_cut_at_the_border():
     f = ReceptiveField((9, 9), (4, 4), (-3, -3), (20, 30))
     assert f.box(0, 0) == (0, 0, 6, 6)
@@ -273,6 +280,124 @@ def test_the_box_is_no_larger_than_it_must_be():
         seen = g[0].abs().sum(0).nonzero()
         found = (*seen.min(0).values.tolist(), *(seen.max(0).values + 1).tolist())
         assert found == field.box(r, c)
+
+
+# --- receptive fields: every unit of nets of every kind, by the gradient ---------------------------------------------
+class UNet(nn.Module):
+    """Down twice, up twice, with a connection past the bottom."""
+
+    def __init__(self):
+        super().__init__()
+        self.top, self.pool, self.bottom = nn.Conv2d(3, 4, 3, padding=1), nn.AvgPool2d(4), nn.Conv2d(4, 4, 3, padding=1)
+        self.up, self.last = nn.Upsample(scale_factor=4), nn.Conv2d(8, 2, 3, padding=1)
+
+    def forward(self, x):
+        top = self.top(x)
+        return self.last(torch.cat([top, self.up(self.bottom(self.pool(top)).tanh())], 1))
+
+
+def with_coder(*decoder: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Tanh(), nn.Conv2d(4, 4, 3, 2, 1), *decoder)
+
+
+KINDS = {
+    "plain": lambda: with_coder(nn.Tanh(), nn.AvgPool2d(3, 2, ceil_mode=True)),
+    "dilated": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, dilation=4), nn.Conv2d(4, 4, 3, dilation=(2, 1))),
+    "nearest": lambda: with_coder(nn.Upsample(scale_factor=2), nn.Conv2d(4, 4, 3, 1, 1), nn.Upsample(scale_factor=2)),
+    "bilinear": lambda: with_coder(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 2, 3, padding=1)),
+    "bilinear at last": lambda: with_coder(nn.Upsample(scale_factor=4, mode="bilinear")),
+    "transposed 2": lambda: with_coder(nn.ConvTranspose2d(4, 4, 2, 2), nn.Tanh(), nn.ConvTranspose2d(4, 2, 2, 2)),
+    "transposed 3": lambda: with_coder(nn.ConvTranspose2d(4, 4, 3, 2, 1, 1), nn.Conv2d(4, 2, 3)),
+    "transposed 4": lambda: with_coder(nn.ConvTranspose2d(4, 2, 4, 2, 1)),
+    "pixel shuffle": lambda: with_coder(nn.PixelShuffle(2), nn.Conv2d(1, 2, 3, padding=1)),
+    "larger than the picture": lambda: nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Upsample(scale_factor=2)),
+    "u-net": UNet,
+    "adaptive": lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d((4, 5))),
+    "reflected": lambda: nn.Sequential(nn.Conv2d(3, 4, 5, padding=2, padding_mode="reflect"), nn.Conv2d(4, 2, 3, 2)),
+    "wrapped around": lambda: nn.Sequential(nn.Conv2d(3, 2, 3, padding=1, padding_mode="circular")),
+    "group norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.GroupNorm(2, 4), nn.Conv2d(4, 2, 3)),
+    "instance norm": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.InstanceNorm2d(4), nn.Conv2d(4, 2, 3)),
+    "depthwise": lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 5, groups=4), nn.Conv2d(4, 8, 3, groups=2)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_box_of_every_unit_is_what_its_gradient_reaches(kind):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = KINDS[kind]().double().eval()
+    size, layer = (24, 32), list(net._modules)[-1]
+    x = noise(1, 3, *size).double().requires_grad_()
+    maps = net(x)[0].sum(0)  # the union over the channels
+    field = vh.receptive_field(net, layer, size)
+    for r, c in ((r, c) for r in range(maps.shape[0]) for c in range(maps.shape[1])):
+        (g,) = torch.autograd.grad(maps[r, c], x, retain_graph=True)
+        seen, box = g[0].ne(0).any(0).nonzero(), torch.tensor(field.box(r, c))
+        more = (torch.cat([seen.amin(0), seen.amax(0) + 1]) - box) * torch.tensor([1, 1, -1, -1])
+        # the outermost units of a bilinear layer look at a second pixel of theirs with weight 0
+        assert 0 <= more.min() and more.max() <= (4 if kind == "bilinear at last" else 0), (r, c)
+    even = kind in ("plain", "dilated", "depthwise", "reflected")
+    assert (min(field.stride) > 0) == even and (even or field.start == (0, 0)) and field.input_size == size
+
+
+def test_each_channel_by_itself():
+    """Groups of GroupNorm mix within themselves only, depthwise convolutions not at all; branches differ."""
+
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.three = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 2, 3, padding=1)
+            self.mix, self.deep = nn.Identity(), nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+        def forward(self, x):
+            return self.deep(self.mix(torch.cat([self.one(x), self.three(x)], 1)))
+
+    net = Branches()
+    for layer, sizes in (("mix", [1, 1, 3, 3]), ("deep", [3, 3, 5, 5])):
+        assert [vh.receptive_field(net, layer, (20, 20), channel=k).size[0] for k in range(4)] == sizes
+    assert vh.receptive_field(net, "deep", (20, 20)).size == (5, 5)
+    net.mix = nn.GroupNorm(2, 4)
+    assert vh.receptive_field(net, "mix", (20, 30), channel=0).box(3, 4) == (0, 0, 20, 30)
+    with pytest.raises(IndexError):
+        vh.receptive_field(net, "mix", (20, 20), channel=4)
+
+
+PASSING = [nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.LeakyReLU(), nn.ELU(), nn.SiLU(), nn.Hardswish(), nn.GELU(),
+           nn.Sigmoid(), nn.Hardsigmoid(), nn.Softplus(), nn.PReLU(), nn.Mish(), nn.Tanh(), nn.BatchNorm2d(4),
+           nn.Dropout(), nn.LocalResponseNorm(2), nn.Softmax(1), nn.AvgPool2d(1)]  # fmt: skip
+
+
+@pytest.mark.parametrize("between", PASSING, ids=str)
+def test_no_usual_layer_hides_a_pixel(between):
+    """Also not where weights are zero: a pruned connection is a connection."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), between, nn.Conv2d(4, 4, 3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(4, 2, 1))
+    net[2].weight.data.zero_()
+    for layer, want in (("2", ((5, 5), (1, 1), (0, 0))), ("4", ((7, 7), (2, 2), (-1, -1)))):
+        f = vh.receptive_field(net, layer, (40, 56))
+        assert (f.size, f.stride, f.start) == want
+
+
+def test_a_net_of_one_size_and_one_that_does_not_run():
+    net = untrained("vit_b_16")
+    f = vh.receptive_field(net, "conv_proj")
+    assert (f.size, f.stride, f.start) == ((16, 16), (16, 16), (0, 0))
+    with pytest.raises(ValueError, match="does not run on 160x224 pixels: Wrong image height"):
+        vh.receptive_field(net, "conv_proj", (160, 224))
+    flat = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2, 2))  # fits no picture: the layer is before it
+    assert vh.receptive_field(flat, "0").size == (3, 3)
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3)
+
+        def forward(self, x):
+            return self.conv(self.conv(x))
+
+    with pytest.raises(ValueError, match="ran 2 times"):
+        vh.receptive_field(Twice(), "conv")
 
 
 # --- manners ---------------------------------------------------------------------------------------------------------

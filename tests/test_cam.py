@@ -10,7 +10,7 @@ from methods import net_of, pictures
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.cam import map_layers
+from vizhelpers.methods.cam import map_layers
 
 TOY = [([1, 1, 1, 1], [1, 1, 1, 1], 2 / 3), ([1, 0, 0, 0], [1, 0, 0, 0], 1 / 3),
        ([2, 1, 0, 0], [0.5, -0.5, 0, 0], 1 / 7)]  # fmt: skip
@@ -252,6 +252,16 @@ def test_cam_layer_of_a_tiny_picture_is_not_kept_for_others():
     net = vh.load_model("resnet18", weights="random", device="cpu")
     assert vh.cam_layer(net, torch.zeros(1, 3, 32, 32)) == "layer3.1"  # layer4 is 1x1 there
     assert vh.cam_layer(net, torch.zeros(1, 3, 64, 64)) == "layer4.1"
+
+
+def test_a_net_that_was_changed_is_looked_at_again():
+    net = Small()
+    assert vh.cam_layer(net, SMALL_X) == "relu"
+    net.relu = nn.Sequential(nn.ReLU(), nn.ReLU())
+    assert vh.cam_layer(net, SMALL_X) == "relu.1"
+    torch.testing.assert_close(vh.grad_cam(net, SMALL_X, 0), vh.grad_cam(Small(), SMALL_X, 0))
+    net.fc = nn.Sequential(nn.Dropout(), net.fc)  # CAM's head has another name now
+    assert torch.equal(vh.cam(net, SMALL_X, 0), vh.cam(Small(), SMALL_X, 0))
 
 
 def test_map_layers_are_the_blocks_on_the_way():

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.device import check_same_device, device_of
+from vizhelpers.device import check_same_device, device_of, stoppable
 
 
 # ---- device ----------------------------------------------------------------------------------------------------------
@@ -18,25 +18,27 @@ def no_wish(monkeypatch):
     return monkeypatch
 
 
-@pytest.mark.parametrize(
-    ("cuda", "mps", "want"), [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
-)
-def test_cuda_before_mps_before_cpu(no_wish, cuda, mps, want):
-    no_wish.setattr(torch.cuda, "is_available", lambda: cuda)
-    no_wish.setattr(torch.backends.mps, "is_available", lambda: mps)
+def machine_with(accelerator):
+    """What torch.accelerator answers on such a machine."""
+    return lambda check_available=False: None if accelerator is None else torch.device(accelerator)
+
+
+@pytest.mark.parametrize(("accelerator", "want"), [("cuda", "cuda"), ("mps", "mps"), (None, "cpu")])
+def test_the_accelerator_before_the_cpu(no_wish, accelerator, want):
+    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with(accelerator))
     assert vh.device() == torch.device(want)
 
 
 @pytest.mark.parametrize("wish", ["cpu", " cpu ", "meta"])
 def test_the_environment_overrides(no_wish, wish):
-    no_wish.setattr(torch.cuda, "is_available", lambda: True)
+    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with("cuda"))
     no_wish.setenv("VIZHELPERS_DEVICE", wish)
     assert vh.device() == torch.device(wish.strip())
 
 
 def test_an_empty_wish_is_no_wish(no_wish):
     no_wish.setenv("VIZHELPERS_DEVICE", "")
-    no_wish.setattr(torch.cuda, "is_available", lambda: True)
+    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with("cuda"))
     assert vh.device().type == "cuda"
 
 
@@ -151,6 +153,21 @@ def test_an_interrupt_returns_what_is_done():
 def test_an_interrupt_before_anything_is_done_goes_on():
     with pytest.raises(KeyboardInterrupt):
         vh.in_batches(stops_at(0, KeyboardInterrupt), X, batch_size=3)
+
+
+@pytest.mark.parametrize(("done", "enough", "ends"), [(0, None, False), (1, None, True), (1, lambda: False, False),
+                                                      (0, lambda: True, True)])  # fmt: skip
+def test_the_frame_of_every_loop_ends_quietly_once_something_is_done(done, enough, ends):
+    def work():
+        with stoppable(5, enough=enough) as bar:
+            bar.update(done)
+            raise KeyboardInterrupt
+        return bar.done
+
+    if ends:
+        assert work() == done
+    else:
+        pytest.raises(KeyboardInterrupt, work)
 
 
 def test_other_errors_go_on():

@@ -1,10 +1,6 @@
-"""Lesson 03: features by structure, layouts against hand-made cases and oracles, shards as real processes, explorer."""
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
+"""Lesson 03: features by structure, layouts against hand-made cases and oracles, collections, the explorer."""
+import base64
+import io
 
 import ipywidgets as W
 import numpy as np
@@ -18,8 +14,7 @@ from scipy.stats import entropy
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers import embedding_shards
-from vizhelpers.picture_map import framed
+from vizhelpers.figures import place
 
 
 def tiny():
@@ -285,110 +280,6 @@ def test_embed_folder_names_what_it_cannot_read(folder):
         vh.embed(tiny(), [folder / "a" / "broken.jpg"])
 
 
-# --- shards: the real command -----------------------------------------------------------------------------------------
-def command(folder, out, *more):
-    fixed = ["--workers", "0", "--batch-size", "2", "--shard-size", "3"]
-    return [sys.executable, "-m", "vizhelpers.embedding", str(folder), "--out", str(out), *fixed, *more]
-
-
-def environment(**more):
-    return os.environ | {"OMP_NUM_THREADS": "1", "VIZHELPERS_DEVICE": "cpu"} | more
-
-
-def test_two_ranks_each_do_their_part_and_a_rerun_goes_on(folder, tmp_path, capsys):
-    out, names = tmp_path / "out", sorted(f"{'ab'[n % 2]}/p{n}.png" for n in range(9))
-    ranks = [subprocess.Popen(command(folder, out, "--workers", "1"), text=True, stdout=subprocess.PIPE,
-                              env=environment(RANK=str(r), LOCAL_RANK=str(r), WORLD_SIZE="2"), stderr=subprocess.STDOUT)
-             for r in (0, 1)]  # fmt: skip
-    said = [rank.communicate(timeout=120)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], said
-    assert "[0/2]" in said[0] and "[1/2]" in said[1] and not any("Warning" in text for text in said)
-    found, f = vh.read_shards(out)
-    assert found == names and f.shape == (9, 512) and f.dtype == torch.float32
-    net = vh.load_model("squeezenet1_1", device="cpu")
-    torch.testing.assert_close(f, vh.features(net, [folder / name for name in names]), rtol=1e-3, atol=1e-3)
-    assert list(embedding_shards.unreadable(out)) == ["a/broken.jpg"]
-    each = [json.loads(embedding_shards.safe_open(p, "pt").metadata()["vizhelpers"])["names"] for p in out.iterdir()]
-    assert sum(len(part) for part in each) == 9 and len(each) >= 3  # nothing twice, shards of about three
-
-    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
-    Image.new("RGB", (50, 50), "red").save(folder / "late.png")
-    assert embedding_shards.main(command(folder, out)[3:]) == 0
-    assert "1 pictures to do, 10 done before" in capsys.readouterr().out
-    assert vh.read_shards(out).names == sorted([*names, "late.png"])
-    assert {name: p for name, p in before.items()} == {n: (out / n).stat().st_mtime_ns for n in before}
-    assert not list(out.glob(".half*"))
-
-
-def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(folder, tmp_path):
-    for n in range(150):
-        os.link(folder / "a" / "p0.png", folder / "a" / f"q{n:03d}.png")
-    out = tmp_path / "out"
-    process = subprocess.Popen(command(folder, out, "--workers", "1"), env=environment(), text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
-    for _ in range(2400):  # a machine with much to do starts slowly
-        if list(out.glob("shard-*")) or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader's processes, too
-    said, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130 and "run the same command again" in complaint, (said, complaint)
-    done = vh.read_shards(out).names
-    assert 0 < len(done) < 159 and not list(out.glob(".half*")) and "Traceback" not in complaint
-    for n in range(40, 150):  # enough is shown with fewer
-        (folder / "a" / f"q{n:03d}.png").unlink()
-    assert embedding_shards.main(command(folder, out)[3:]) == 0
-    assert set(vh.read_shards(out).names) >= {f"a/q{n:03d}.png" for n in range(40)} | set(done)
-
-
-def test_other_features_do_not_get_into_the_same_folder(folder, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert embedding_shards.main(command(folder, out)[3:]) == 0
-    assert embedding_shards.main(command(folder, out, "--layer", "features.12")[3:]) == 1
-    assert "choose another --out" in capsys.readouterr().err
-    assert embedding_shards.main(command(folder / "nowhere", out)[3:]) == 1
-    assert "no folder" in capsys.readouterr().err
-    path = sorted(out.glob("shard-*"))[0]
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(ValueError, match="delete it"):
-        vh.read_shards(out)
-    with pytest.raises(FileNotFoundError, match="No finished shard"):
-        vh.read_shards(tmp_path)
-
-
-# --- pictures and figures ---------------------------------------------------------------------------------------------
-def test_thumbnails_lie_at_their_points():
-    thumbs = torch.stack([torch.full((3, 8, 8), v) for v in (0.0, 0.5)])
-    sheet = vh.thumbnail_map(torch.tensor([[0.0, 0], [1, 1]]), thumbs, size=100, side=10)
-    (x0, y0), (x1, y1) = vh.place(torch.tensor([[0.0, 0], [1, 1]]), 100, 7)
-    assert sheet.shape == (100, 100, 3) and x0 < x1 and y0 > y1
-    assert (sheet[y0, x0] == 0).all() and (sheet[y1, x1] == 128).all() and (sheet[50, 50] == 255).all()
-    both = vh.grid_picture([[0, 1], [1, 0]], thumbs, side=8)
-    assert both.shape == (18, 18, 3) and both[2, 12, 0] == 0 and both[12, 2, 0] == 128 and both[2, 2, 0] == 255
-    ring = framed(np.zeros((20, 20, 3), np.uint8), (10, 10), 3, "#ff0000", 2)
-    assert (ring[10, 5] == [255, 0, 0]).all() and not ring[10, 10].any()
-    dots = vh.dot_map([[0, 0], [1, 1]], ["a", "b"], size=60)
-    assert {tuple(p) for p in dots.reshape(-1, 3).tolist()} >= {(31, 119, 180), (255, 127, 14)}
-    for call in (vh.thumbnail_map, vh.grid_picture):
-        with pytest.raises(ValueError, match="1 .* for 2 pictures"):
-            call([[0, 0]], thumbs)
-
-
-def test_figures(collection):
-    points = torch.randn(37, 2)
-    ax = vh.show_points(points, collection.groups, title="t")
-    assert len(ax.collections) == 3 and "animals (24)" in [t.get_text() for t in ax.get_legend().get_texts()]
-    assert sum(len(c.get_offsets()) for c in ax.collections) == 37
-    assert vh.show_thumbnails(points, collection.thumbs).images[0].get_array().shape == (1000, 1000, 3)
-    assert len(vh.show_grid(points, collection.thumbs, shape=(4, 10)).images) == 1
-    with pytest.raises(ValueError, match="one group for each"):
-        vh.show_points(points, ["a"])
-    assert len(set(vh.group_colours(map(str, range(40))).values())) == 40
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
-
-
 # --- explorer ---------------------------------------------------------------------------------------------------------
 def controls(widget) -> dict:
     found = {widget.description: widget} if hasattr(widget, "description") and hasattr(widget, "value") else {}
@@ -440,99 +331,23 @@ def test_groups_and_search_lead_to_the_picture(collection):
     buttons = [w for box in explorer.children for w in getattr(box, "children", ()) if isinstance(w, W.Button)]
     before = explorer.result.picture
     buttons[-1].click()
-    assert explorer.result.picture == before + 1 and explorer.still()[:4] == b"\x89PNG"
+    assert explorer.result.picture == before + 1
+    assert base64.b64decode(explorer._repr_mimebundle_()["image/png"])[:4] == b"\x89PNG"
+
+
+def test_the_picture_and_its_neighbours_are_framed_outside_their_places(collection):
+    points = torch.randn(37, 2, generator=torch.Generator().manual_seed(1))
+    explorer = vh.explore_embedding(collection, maps={9: points}, size=300, k=1)
+    explorer.set(view="points", picture=5)
+    page = np.asarray(Image.open(io.BytesIO(explorer.images[0].value)).convert("RGB"))
+    for m, width, colour in ((5, 4, (214, 39, 40)), (explorer.result.by_features[0], 2, (31, 119, 180))):
+        x, y = place(points, 300)[m]
+        for near, far in ((7, 6 + width), (-7, -6 - width)):
+            assert (page[y, x + far] == colour).all() and (page[y + near, x] == colour).all()
 
 
 def test_maps_are_made_for_perplexities_that_fit(collection):
     explorer = vh.explore_embedding(collection, perplexities=(5, 30), size=200, progress=False)
-    assert [p for _, p in controls(explorer)["perplexity"].options] == [5]
+    assert [p for _, p in explorer.controls["perplexity"].options] == [5] and explorer.result.perplexity == 5
     want = vh.tsne(F.normalize(collection.features), perplexity=5)
     assert torch.equal(explorer.result.points, want)
-
-
-# --- exercises --------------------------------------------------------------------------------------------------------
-def my_features(model, x, *, pick=-1, out=False, evaluate=True, leave=False, end=True):
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    kept = []
-    if out:
-        handle = layers[pick].register_forward_hook(lambda module, args, result: kept.append(result))
-    else:
-        handle = layers[pick].register_forward_pre_hook(lambda module, args: kept.append(args[0]))
-    was = model.training
-    if evaluate:
-        model.eval()
-    model(x)
-    if end:
-        model.train(was)
-    if not leave:
-        handle.remove()
-    return kept[0]
-
-
-def test_penultimate_right():
-    vh.check_penultimate(my_features)
-    vh.check_penultimate(vh.features)
-
-
-@pytest.mark.parametrize("change, says", [
-    ({"out": True}, "class scores"), ({"out": True, "pick": 0}, "before the ReLU"), ({"pick": 0}, "shape"),
-    ({"evaluate": False}, "dropout is active"), ({"leave": True}, "hook is still there"),
-    ({"end": False}, "train mode"),
-])  # fmt: skip
-def test_penultimate_wrong(change, says):
-    with pytest.raises(AssertionError, match=says):
-        vh.check_penultimate(lambda model, x: my_features(model, x, **change))
-
-
-def nearest(f, i, k, *, unit=True, skip="number", largest=True):
-    u = F.normalize(f) if unit else f
-    cosine = u @ u[i]
-    if skip == "number":
-        cosine[i] = -float("inf") if largest else float("inf")
-    order = cosine.argsort(descending=largest)
-    return order[1 : k + 1] if skip == "first" else order[:k]
-
-
-def test_nearest_right():
-    vh.check_nearest(nearest)
-    vh.check_nearest(lambda f, i, k: vh.neighbours(f, i, k).indices)
-    vh.check_nearest(lambda f, i, k: nearest(f, i, k).tolist())
-
-
-@pytest.mark.parametrize("answer, says", [
-    (lambda f, i, k: nearest(f, i, k, unit=False), "scalar product"),
-    (lambda f, i, k: nearest(f, i, k, skip=""), "itself"),
-    (lambda f, i, k: nearest(f, i, k, largest=False), "farthest"),
-    (lambda f, i, k: vh.neighbours(f, i, k, metric="euclidean").indices, "Euclidean"),
-    (lambda f, i, k: nearest(f, i, k).flip(0), "another order"),
-    (lambda f, i, k: nearest(f, i, k + 1), "k = 5"),
-    (lambda f, i, k: nearest(f, i, k + 1)[1:] if i == 3 else nearest(f, i, k), "second copy"),
-])  # fmt: skip
-def test_nearest_wrong(answer, says):
-    with pytest.raises(AssertionError, match=says):
-        vh.check_nearest(answer)
-
-
-def trust(f, points, k, *, minus=True, swap=False, scale=True, one=True, first=1):
-    n = len(f)
-    high, low = (torch.cdist(a, a).fill_diagonal_(-1).argsort(1).argsort(1) for a in (f, points))
-    high, low = (low, high) if swap else (high, low)
-    near = (low >= 1) & (low <= k)
-    ranks = high[near] - 1 + first
-    penalty = float((ranks - k).clamp(min=0).sum() if minus else ranks.sum())
-    penalty *= 2 / (n * k * (2 * n - 3 * k - 1)) if scale else 1
-    return 1 - penalty if one else penalty
-
-
-def test_trustworthiness_exercise_right():
-    vh.check_trustworthiness(trust)
-    vh.check_trustworthiness(lambda f, points, k: vh.trustworthiness(f, points, k, metric="euclidean"))
-
-
-@pytest.mark.parametrize("change, says", [
-    ({"minus": False}, "rank - k"), ({"swap": True}, "swapped"), ({"scale": False}, "not scaled"),
-    ({"one": False}, "1 minus it"), ({"first": 0}, "start at 1"),
-])  # fmt: skip
-def test_trustworthiness_exercise_wrong(change, says):
-    with pytest.raises(AssertionError, match=says):
-        vh.check_trustworthiness(lambda *args: trust(*args, **change))

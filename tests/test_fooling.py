@@ -18,7 +18,7 @@ class Linear(nn.Module):
         weights = torch.randn(classes, 3 * side * side, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
         self.head = nn.Linear(3 * side * side, classes).double()
         self.head.weight.data, self.head.bias.data = weights * scale, torch.zeros(classes, dtype=torch.float64)
-        self.viz = vh.ModelInfo("linear", side, side, mean, std, categories=tuple("abcdefgh"[:classes]))
+        self.viz = vh.images.ModelInfo("linear", side, side, mean, std, categories=tuple("abcdefgh"[:classes]))
         self.std = torch.tensor(std, dtype=torch.float64).view(3, 1, 1)
         self.mean = torch.tensor(mean, dtype=torch.float64).view(3, 1, 1)
 

@@ -17,7 +17,17 @@ import torch
 from PIL import Image, ImageOps
 
 import vizhelpers  # noqa: F401 - prepares torchvision's import
-from vizhelpers.images import DATA, compose_scene, library, load_image, to_display, to_input
+from vizhelpers.images import (
+    DATA,
+    black,
+    inputs_of,
+    library,
+    load_image,
+    named,
+    normalisation,
+    to_display,
+    to_input,
+)
 
 
 @pytest.fixture
@@ -68,6 +78,7 @@ def test_index_and_files_agree():
     kinds = "objects", "photos", "paintings"
     on_disk = {p.relative_to(DATA).as_posix() for kind in kinds for p in DATA.glob(f"{kind}/**/*") if p.is_file()}
     assert {row["file"] for row in rows} == on_disk and len(rows) == len(on_disk) == len(library())
+    assert len({(row["kind"], row["subject"]) for row in rows}) == len(rows)  # a bare name is never ambiguous
     for row in rows:
         assert all(row[c].strip() for c in ("kind", "subject", "author", "source", "licence")), row
         assert row["file"] == "/".join(filter(None, (row["kind"], row["group"], row["subject"]))) + ".webp"
@@ -127,13 +138,13 @@ def test_data_folder_can_be_moved(tmp_path):
 
 @pytest.mark.parametrize("mode, colour, expected", [
     ("L", 100, (100, 100, 100)), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 1, (255, 255, 255)), ("1", 0, (0, 0, 0)),
-    ("LA", (100, 0), (10, 20, 30)), ("LA", (100, 255), (100, 100, 100)), ("La", (100, 255), (100, 100, 100)),
+    ("LA", (100, 0), (10, 20, 30)), ("LA", (100, 255), (100, 100, 100)),
     ("RGBA", (200, 100, 50, 0), (10, 20, 30)), ("RGBA", (200, 100, 50, 255), (200, 100, 50)),
     ("HSV", (0, 255, 255), (255, 0, 0)),
     ("RGBA", (210, 120, 130, 51), (50, 40, 50)),  # 10 + 0.2 * 200, 20 + 0.2 * 100, 30 + 0.2 * 100
     ("CMYK", (0, 255, 255, 0), (255, 0, 0)), ("CMYK", (0, 0, 0, 255), (0, 0, 0)),
     ("I;16", 65535, (255,) * 3), ("I;16", 32896, (128,) * 3), ("I;16", 300, (1,) * 3),  # 300 / 257 = 1.17
-    ("I", 65535, (255,) * 3), ("I", 25700, (100,) * 3), ("F", 0.5, (128,) * 3), ("F", 1.0, (255,) * 3)])
+    ("I", 65535, (255,) * 3), ("I", 25700, (100,) * 3)])
 def test_pil_modes(mode, colour, expected):
     image = Image.new(mode, (9, 11), colour)
     result = load_image(image, background=(10, 20, 30))
@@ -199,16 +210,11 @@ def test_array_and_tensor_layouts(rng):
         assert np.array_equal(load_image(source), np.repeat(grey[..., None], 3, 2))
 
 
-def test_array_scales():
+def test_the_dtype_says_the_scale():
     steps = np.arange(256).reshape(16, 16)
-    for source, options in [
-            (steps.astype(np.uint8), {}), ((steps * 257).astype(np.uint16), {}), (steps / 255, {}),
-            ((steps / 255).astype(np.float32), {}), (steps.astype(np.float32), {"value_range": 255}),
-            (steps, {"value_range": 255}), (torch.from_numpy(steps / 255), {}),
-            (torch.from_numpy(steps), {"value_range": 255}),
-            (torch.from_numpy((steps * 257).astype(np.uint16)), {}), (steps.astype(">u2") * np.uint16(257), {}),
-            (steps / 255 * (1 + 5e-7), {}), (Image.fromarray(steps.astype(np.float32)), {"value_range": 255})]:
-        assert np.array_equal(np.asarray(load_image(source, **options))[..., 1], steps)
+    for source in (steps.astype(np.uint8), steps / 255, (steps / 255).astype(np.float32), torch.from_numpy(steps / 255),
+                   steps / 255 * (1 + 5e-7)):
+        assert np.array_equal(np.asarray(load_image(source))[..., 1], steps)
     assert pixel(load_image(np.eye(9, dtype=bool)), (3, 3)) == (255, 255, 255)
     assert pixel(load_image(torch.full((3, 9, 9), 0.5, dtype=torch.bfloat16, requires_grad=True))) == (128, 128, 128)
     alpha = np.full((9, 9, 4), (210, 120, 130, 51), np.uint8)
@@ -275,21 +281,21 @@ def test_wrong_types(source):
 
 def test_wrong_values():
     ones = np.ones((9, 9, 3))
-    refused(ValueError, "value_range", source=ones * 200)
-    refused(ValueError, "value_range", source=torch.ones(3, 9, 9) * (1 + 1e-5))
-    refused(ValueError, "value_range", source=np.ones((9, 9), int))
-    refused(ValueError, "300", source=ones * 300, value_range=255)
+    refused(ValueError, "200", "outside 0..1", source=ones * 200)
+    refused(ValueError, "outside 0..1", source=torch.ones(3, 9, 9) * (1 + 1e-5))
+    for values in (np.ones((9, 9), int), np.ones((9, 9), np.uint16), torch.ones(9, 9, dtype=torch.int16), ones * 1j):
+        refused(TypeError, str(values.dtype).removeprefix("torch."), "unknown scale", "0..255", source=values)
     refused(ValueError, "NaN", source=ones * np.nan)
     refused(ValueError, "NaN", source=torch.full((3, 9, 9), torch.inf))
     refused(ValueError, "to_display", source=to_input("koala", device="cpu"))
     refused(ValueError, "shape", source=np.zeros((9, 9, 2), np.uint8))
     refused(ValueError, "shape", source=np.zeros((2, 3, 9, 9), np.uint8))
     refused(ValueError, "shape", source=np.zeros(9, np.uint8))
-    refused(TypeError, "complex", source=ones * 1j)
-    refused(ValueError, "value_range", source=ones, value_range=-1)
     refused(ValueError, "background", source=Image.new("RGBA", (9, 9)), background="red")
     refused(ValueError, "background", source=Image.new("RGBA", (9, 9)), background=(1, 2, 300))
     refused(ValueError, "65535", source=Image.new("I", (9, 9), 70000))
+    refused(ValueError, "mode F", source=Image.new("F", (9, 9), 0.5))  # PIL itself would make it black
+    refused(ValueError, "mode La", source=Image.new("La", (9, 9), (100, 255)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc, which only Linux has")
@@ -384,115 +390,26 @@ def test_display_clamps_detaches_and_leaves_x():
     refused(ValueError, "shape", call=to_display, x=torch.zeros(9, 9, 3))
 
 
-# ---- scenes ------------------------------------------------------------------------------------------------------
+# ---- what explorers ask for, and one mean and deviation ----------------------------------------------------------
 
-def patch(width, height, colour, alpha=255):
-    return Image.new("RGBA", (width, height), (*colour, alpha))
-
-
-FULL = dict(size=(10, 20), scale=1.0)
-
-
-def test_scene_by_hand():
-    """On grey 100, 8 x 4 pixels of (200, 0, 100): alpha 128 gives 100 + 128/255 * 100 = 150.2, 49.8 and 100."""
-    cases = (255, (200, 0, 100), True), (128, (150, 50, 100), True), (127, (150, 50, 100), False)
-    for alpha, expected, inside in cases:
-        image = patch(8, 8, (200, 0, 100), alpha)
-        image.paste((0, 0, 255, 255), (0, 4, 8, 8))
-        scene = compose_scene([image], background=(100, 100, 100), boxes=[(0.1, 0, 0.4, 0.8)], **FULL)
-        assert scene.image.size == (20, 10) and scene.masks.shape == (1, 10, 20) and scene.masks.dtype == torch.bool
-        assert np.abs(np.subtract(scene.image.getpixel((3, 1)), expected)).max() <= (0 if alpha == 255 else 1)
-        assert scene.image.getpixel((3, 6)) == (0, 0, 255) and scene.image.getpixel((1, 1)) == (100, 100, 100)
-        truth = torch.zeros(10, 20, dtype=torch.bool)
-        truth[0 if inside else 4:8, 2:10] = True
-        assert torch.equal(scene.masks[0], truth) and scene.names == ("object 1",)
+def test_pictures_by_name():
+    koala, path = load_image("koala"), DATA / "photos/classics/coffee.webp"
+    assert list(named("koala")) == ["koala"] and list(named({"k": koala, 2: path})) == ["k", "2"]
+    assert list(named(["koala", path, koala])) == ["koala", str(path), "picture 2"]
+    assert list(named(np.asarray(koala))) == ["picture 0"] and named(koala)["picture 0"].size == koala.size
+    refused(ValueError, "no picture", call=named, images=[])
+    net = torch.nn.Conv2d(3, 1, 1)
+    found = inputs_of(["koala", koala], net)
+    assert list(found) == ["koala", "picture 1"] and all(torch.equal(x, to_input(koala, net)) for x in found.values())
 
 
-def test_later_objects_take_the_earlier_ones_pixels():
-    red, blue = patch(10, 10, (255, 0, 0)), patch(10, 10, (0, 0, 255))
-    scene = compose_scene([red, blue], boxes=[(0, 0, 0.5, 1), (0.25, 0, 0.5, 1)], **FULL)
-    first, second = torch.zeros(2, 10, 20, dtype=torch.bool)
-    first[:, :5], second[:, 5:15] = True, True
-    assert torch.equal(scene.masks, torch.stack([first, second]))
-    assert [scene.image.getpixel((x, 0)) for x in (4, 5, 15)] == [(255, 0, 0), (0, 0, 255), (128, 128, 128)]
-    clipped = compose_scene([red], boxes=[(-0.25, 0, 0.5, 1)], **FULL)
-    assert clipped.masks.nonzero()[:, 2].unique().tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("objects", [
-    ["koala"], ["cow", "horse"], ["koala", "basketball", "owl"], ["hen"] * 5, ["giraffe"] * 7])
-@pytest.mark.parametrize("options", [{}, {"scale": 1.0}, {"scale": 0.6, "jitter": 1.0, "seed": 3, "size": (160, 224)}])
-def test_default_layout_is_whole_and_free_of_overlap(objects, options):
-    scene = compose_scene(objects, background="taj_mahal", **options)
-    assert scene.names == tuple(objects) and scene.masks.sum(0).max() == 1
-    for name, mask in zip(objects, scene.masks, strict=True):
-        alone = library("objects", subject=name)[0]
-        opaque = np.asarray(Image.open(alone.path).getchannel("A")) >= 128
-        ys, xs = np.where(mask)
-        h, w = (np.ptp(np.where(opaque)[axis]) + 1 for axis in (0, 1))
-        assert abs((np.ptp(xs) + 1) / (np.ptp(ys) + 1) / (w / h) - 1) < 0.12, name  # aspect kept
-        assert mask.float().mean() / ((np.ptp(xs) + 1) * (np.ptp(ys) + 1) / mask.numel()) == pytest.approx(
-            opaque.sum() / (w * h), abs=0.08)  # nothing cut off
-
-
-@pytest.mark.parametrize("background", ["taj_mahal", (255, 0, 255), None])
-def test_masks_are_where_the_scene_differs(background):
-    scene = compose_scene(["koala", "basketball"], background=background)
-    if isinstance(background, str):
-        empty = ImageOps.fit(load_image(background), (224, 224), Image.Resampling.BICUBIC)
-    else:
-        empty = Image.new("RGB", (224, 224), background or (128, 128, 128))
-    differs = torch.from_numpy((np.asarray(scene.image).astype(int) != np.asarray(empty)).any(-1))
-    union = scene.masks.any(0)
-    near = torch.nn.functional.max_pool2d(union[None].float(), 7, 1, 3)[0] > 0
-    assert not (differs & ~near).any()  # nothing beyond the soft edge
-    assert (union & ~differs).sum() < 0.005 * union.sum()  # a pixel of the object may equal the background by chance
-    assert union.sum() > 8000
-
-
-def test_seed_and_global_random_state():
-    import random
-    states = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()
-    a, b, c = (compose_scene(["hen", "cow"], jitter=1.0, scale=0.5, seed=s) for s in (1, 1, 2))
-    assert torch.equal(a.masks, b.masks) and a.image.tobytes() == b.image.tobytes()
-    assert not torch.equal(a.masks, c.masks)
-    assert random.getstate() == states[0] and torch.equal(torch.get_rng_state(), states[1])
-    assert np.array_equal(np.random.get_state()[1], states[2])
-
-
-def test_small_cut_outs_are_enlarged_at_most_twice():
-    scene = compose_scene([patch(10, 12, (9, 9, 9))], size=(100, 100))
-    assert scene.masks.sum() == pytest.approx(20 * 24, rel=0.15)
-    assert compose_scene([patch(10, 10, (9, 9, 9))], size=(100, 100), boxes=[(0, 0, 1, 1)], scale=1).masks.all()
-
-
-def test_no_halo_from_hidden_colours():
-    image = patch(40, 40, (0, 255, 0), 0)  # bright green, but invisible
-    image.paste((255, 0, 0, 255), (10, 0, 30, 40))
-    scene = compose_scene([image], background=(255, 0, 0), size=(60, 60), boxes=[(0, 0, 0.6, 0.6)])
-    assert np.asarray(scene.image)[..., 1].max() <= 1
-
-
-def test_scene_sources_and_refusals(tmp_path):
-    load = Image.open(DATA / "objects/mammals/koala.webp")
-    load.save(tmp_path / "mine.png")
-    assert compose_scene([tmp_path / "mine.png"]).names == ("mine",)
-    assert compose_scene("koala").names == ("koala",)
-    assert torch.equal(compose_scene([np.asarray(load)]).masks, compose_scene(["koala"]).masks)
-    assert torch.equal(compose_scene(library("objects", subject="koala")).masks, compose_scene(["koala"]).masks)
-    red, ok = patch(10, 10, (255, 0, 0)), dict(call=compose_scene)
-    whole = [(0, 0, 1, 1)]
-    refused(ValueError, "cannot be seen", objects=[red, red], boxes=whole * 2, **ok)
-    refused(ValueError, "cannot be seen", objects=[red], boxes=[(1.2, 0, 0.5, 0.5)], **ok)
-    refused(ValueError, "cannot be seen", objects=[patch(10, 10, (1, 1, 1), 90)], **ok)
-    refused(ValueError, "transparent", objects=[patch(10, 10, (1, 1, 1), 0)], **ok)
-    refused(ValueError, "no transparency", objects=["photos/animals/koala"], **ok)
-    refused(ValueError, "koala", objects=["koalla"], **ok)
-    refused(ValueError, "boxes", objects=[red], boxes=whole * 2, **ok)
-    refused(ValueError, "fractions", objects=[red], boxes=[(0, 0, 100, 100)], **ok)
-    refused(ValueError, "less than one pixel", objects=[red], boxes=[(0, 0, 0.5, 0)], **ok)
-    refused(ValueError, "no objects", objects=[], **ok)
-    refused(ValueError, "scale", objects=[red], scale=0, **ok)
-    refused(ValueError, "size", objects=[red], size=(20.5, 20), **ok)
-    refused(ValueError, "too small", objects=[red], size=(4, 40), **ok)
-    refused(ValueError, "background", objects=[red], background=(1, 2), **ok)
+def test_the_net_that_a_wrapper_holds_says_what_it_expects():
+    net = torch.nn.Conv2d(3, 1, 1)
+    net.viz = SimpleNamespace(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), input_size=64, resize_size=70)
+    for wrapper in (torch.nn.DataParallel(net), torch.nn.Sequential(torch.nn.Sequential(net))):
+        x = to_input("koala", wrapper)
+        assert torch.equal(x, to_input("koala", net)) and x.shape == (1, 3, 64, 64)
+        mean, std = normalisation(wrapper, torch.zeros(1))
+        assert mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3]) and std.shape == (1, 3, 1, 1)
+    dark = to_input(Image.new("RGB", (64, 64)), net)
+    assert torch.equal(black(net).expand_as(dark), dark)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 import vizhelpers as vh
 from vizhelpers import models, weights
@@ -45,17 +44,9 @@ def lite0():
     return models.load_model("efficientnet_lite0", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    """A net of nobody's: no `.viz`, five classes, dropout, one part in another mode than the rest."""
-    torch.manual_seed(0)
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(4, 5)]
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)
-
-
 @pytest.mark.parametrize(("picture", "label"), FOUR.items())
 def test_squeezenet_knows_the_pictures(squeezenet, picture, label):
-    first = models.predict(squeezenet, normalised(crop(PHOTOS / f"{picture}.webp"), squeezenet.viz))[0]
+    first = vh.predict(squeezenet, normalised(crop(PHOTOS / f"{picture}.webp"), squeezenet.viz))[0]
     print(f"{picture}: {first.label} {first.probability:.4f}")
     assert first.label == label and first.probability > 0.9
 
@@ -83,7 +74,7 @@ def test_lite0_knows_the_pictures(lite0):
         x = normalised(pixels, lite0.viz)
         by_hand = (torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype("float32")) - 127) / 128
         assert torch.allclose(x, by_hand, atol=1e-5)
-        right.append(models.predict(lite0, x)[0])
+        right.append(vh.predict(lite0, x)[0])
         assert right[-1].label == label
     assert min(p.probability for p in right) > 0.7
 
@@ -107,9 +98,9 @@ def test_convolution_only_nets(name, shape):
     with torch.no_grad():
         out = net(x)
         assert out.shape == shape and torch.allclose(out, full.features(x), atol=1e-4)
-    assert models.layer_names(net)[0] == "features.0" and not net.viz.has_classifier
-    for ask in (models.class_scores, models.predict, lambda n, _: models.categories(n),
-                lambda n, _: models.class_index(n, 3)):
+    assert vh.layer_names(net)[0] == "features.0" and not net.viz.has_classifier
+    for ask in (vh.class_scores, vh.predict, lambda n, _: vh.categories(n),
+                lambda n, _: vh.class_index(n, 3)):
         with pytest.raises(ValueError, match=rf"{name} holds only its convolutions.*load_model\('{name}', w"):
             ask(net, x)
 
@@ -142,7 +133,7 @@ def test_random_weights_repeat_and_leave_the_generator_alone():
         ("zzz", "auto", "no net called 'zzz'"),
         ("resnet18", "embedded", "no embedded weights for 'resnet18'"),
         ("resnet18", "IMAGENET", "resnet18 has no weights 'IMAGENET'; there are: IMAGENET1K_V1, DEFAULT, auto, random"),
-        ("resnet18", "SIN", "fit resnet50 only, not resnet18"),
+        ("resnet18", "SIN", "resnet18 has no weights 'SIN'; there are: "),
         ("efficientnet_lite0", "IMAGENET1K_V1", "efficientnet_lite0 has no weights 'IMAGENET1K_V1'; .*embedded"),
     ],
 )
@@ -166,7 +157,7 @@ def test_official_nets_equal_torchvisions_own_builder(name, size, monkeypatch):
     assert asked[0] == asked[1] and ours.transform_input and oracle.transform_input
     x = torch.randn(1, 3, size, size)
     with torch.no_grad():
-        assert torch.allclose(models.class_scores(ours, x), oracle(x), atol=1e-4)
+        assert torch.allclose(vh.class_scores(ours, x), oracle(x), atol=1e-4)
     assert (ours.viz.input_size, ours.viz.interpolation) == (size, "bilinear")
     assert [n for n, _ in ours.named_modules()] == [n for n, _ in oracle.named_modules()]
 
@@ -182,85 +173,6 @@ def test_stylized_resnet(monkeypatch):
     assert torch.equal(net.fc.weight, state["fc.weight"]) and "Stylized-ImageNet" in net.viz.weights
 
 
-# --- classes ----------------------------------------------------------------------------------------------------------
-def test_class_index(squeezenet):
-    index = models.class_index
-    assert index(squeezenet, "Espresso") == index(squeezenet, 967) == index(squeezenet, np.int64(967)) == 967
-    assert index(squeezenet, "spresso ma") == 550  # a part that one label has
-    assert index(squeezenet, "hen") == 8  # the whole label wins over parts of others
-    assert index(squeezenet, torch.tensor(7)) == 7
-    for target, sentence in [
-        (1000, "no class 1000: this net's classes go from 0 to 999"), (-1, "no class -1"),
-        ("koalla", "No class is called 'koalla'; nearest: 'koala'"), ("terrier", "classes match 'terrier': "),
-        ("", "No class is called ''"), (1.5, "whole number or a label, not 1.5"), (None, "not None"),
-        (True, "not True"),
-    ]:
-        with pytest.raises(ValueError, match=sentence):
-            index(squeezenet, target)
-
-
-def test_resolve_target(squeezenet):
-    resolve = models.resolve_target
-    assert resolve(squeezenet, "koala", 3).tolist() == [105, 105, 105]
-    assert resolve(squeezenet, ["koala", 967], 2).tolist() == [105, 967]
-    assert resolve(squeezenet, torch.tensor([1, 2]), 2).tolist() == [1, 2]
-    assert resolve(squeezenet, torch.tensor(4), 2).tolist() == [4, 4]
-    assert resolve(squeezenet, 5, 1).dtype == torch.long
-    with pytest.raises(ValueError, match="2 targets for 3 pictures"):
-        resolve(squeezenet, [1, 2], 3)
-    with pytest.raises(ValueError, match="no class 1000"):
-        resolve(squeezenet, [1, 1000], 2)
-    with pytest.raises(ValueError, match="one of them per picture"):
-        resolve(squeezenet, torch.zeros(2, 2), 2)
-
-
-def test_somebody_elses_net(tiny):
-    x = torch.randn(2, 3, 16, 16)
-    assert models.categories(tiny) == ("class 0", "class 1", "class 2", "class 3", "class 4")
-    assert models.class_index(tiny, "class 3") == 3
-    tiny.train()
-    tiny[1].eval()
-    two, again = models.predict(tiny, x, top=9), models.predict(tiny, x, top=9)
-    assert two == again  # dropout is off inside
-    assert tiny.training and tiny[4].training and not tiny[1].training
-    one = models.predict(tiny, x[:1], top=2)
-    assert [len(row) for row in two] == [5, 5] and len(one) == 2 and isinstance(one[0], models.Prediction)
-    tiny.eval()
-    logits = tiny(x[:1])[0]
-    assert one[0].index == int(logits.argmax()) and one[0].logit == pytest.approx(logits.max().item(), abs=1e-5)
-    assert one[0].probability == pytest.approx((logits.max() - logits.logsumexp(0)).exp().item(), abs=1e-5)
-    assert sum(p.probability for p in two[0]) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        models.predict(tiny, x, top=0)
-
-
-def test_thousand_outputs_get_imagenets_names():
-    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 1000))
-    assert models.categories(net)[967] == "espresso"
-    assert models.categories(nn.Sequential(nn.Conv2d(3, 7, 1), nn.Flatten()))[6] == "class 6"
-    with pytest.raises(ValueError, match="no classes to count"):
-        models.categories(nn.ReLU())
-
-
-def test_class_scores(tiny):
-    tiny.eval()
-    x = torch.randn(1, 3, 16, 16, requires_grad=True)
-    scores = models.class_scores(tiny, x)
-    (gradient,) = torch.autograd.grad(scores.sum(), x)
-    assert scores.shape == (1, 5) and gradient.abs().sum() > 0
-    with pytest.raises(ValueError, match=r"returns \(1, 4, 14, 14\), not class scores \(N,C\)"):
-        models.class_scores(tiny[:2], x)
-    with pytest.raises(RuntimeError, match="is on meta but the model is on cpu"):
-        models.class_scores(tiny, x.to("meta"))
-
-
-def test_layer_names(squeezenet, tiny):
-    assert models.layer_names(tiny) == ["0", "1", "2", "3", "4", "5"]
-    assert models.layer_names(tiny, (nn.Conv2d, nn.Linear)) == ["0", "5"]
-    convolutions = models.layer_names(squeezenet, nn.Conv2d)
-    assert len(convolutions) == 26 and convolutions[:3] == ["features.0", "features.3.squeeze", "features.3.expand1x1"]
-
-
 # --- torchvision beside a torch that it was not built for -------------------------------------------------------------
 def run(script):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -271,8 +183,8 @@ def run(script):
 def test_torchvision_imports_even_after_a_failed_try():
     script = (
         "try:\n    import torchvision\nexcept RuntimeError: print('failed')\n"
-        "import vizhelpers as vh, torch, importlib, vizhelpers.models as m\n"
-        "importlib.reload(m); vh.prepare_torchvision()\n"
+        "import vizhelpers as vh, torch, importlib, sys\n"
+        "importlib.reload(sys.modules['vizhelpers.device']); vh.prepare_torchvision()\n"
         "import gc, torchvision; gc.collect()\n"
         "print(hasattr(torch.ops.torchvision, 'nms'), torchvision.models.alexnet.__name__)\n"
     )
@@ -295,7 +207,7 @@ def test_real_operators_are_left_alone():
 
 
 def test_import_is_quick():
-    """What `import vizhelpers` adds to `import torch, torchvision`: best of three, as machines are busy at times."""
+    """What `import vizhelpers` adds to `import torch, torchvision`; three tries, as machines are busy at times."""
     script = (
         "import sys, time, torch\n"
         "try:\n    import torchvision\n"
@@ -305,8 +217,6 @@ def test_import_is_quick():
         "    for op in ('nms', 'qnms'):\n"
         "        lib.define(op + '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')\n"
         "    import torchvision\n"
-        "start = time.perf_counter(); import vizhelpers; print(time.perf_counter() - start)\n"
+        "start = time.perf_counter(); import vizhelpers; vizhelpers.load_model; print(time.perf_counter() - start)\n"
     )
-    best = min(float(run(script)[-1]) for _ in range(3))
-    print(f"import vizhelpers adds {best:.2f} s")
-    assert best < 0.5
+    assert any(float(run(script)[-1]) < 0.5 for _ in range(3))

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 import vizhelpers as vh
-from vizhelpers.render import palette, probability_bars
+from vizhelpers import render
+from vizhelpers.render import coloured, palette, probability_bars
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 6), (1, 3, 4, 6), (4, 6, 3), (4, 6), (1, 4, 6)])
@@ -43,7 +44,6 @@ def test_mosaic_of_maps_by_hand():
                              [0, 127, 0, 0, 0, 0], [127, 255, 0, 0, 0, 0], [0] * 6]  # fmt: skip
     shared = vh.mosaic(maps, columns=3, shared=True)
     assert shared[:2, :2].tolist() == [[42, 85], [127, 212]] and shared[0, 3] == 255 and shared[0, 6] == 0
-    assert vh.mosaic(maps[:1], columns=1, limit=8)[:2, :2].tolist() == [[0, 31], [63, 127]]
 
 
 def test_mosaic_enlarges_without_smoothing():
@@ -108,3 +108,115 @@ def test_probability_bars_are_as_long_as_they_say():
     a = probability_bars(["koala", "a label that is much too long to fit"], [1.0, 0.25], width=440)
     blue = (a == (31, 119, 180)).all(-1)
     assert a.shape == (52, 440, 3) and blue[13].sum() == 211 and blue[39].sum() in range(52, 55)
+
+
+# --- what explorers put on the page -----------------------------------------------------------------------------------
+def step(picture, colours="viridis"):
+    """Which of the 256 colours each pixel has."""
+    return (np.asarray(picture)[:, :, None].astype(int) == palette(colours)).all(-1).argmax(-1).tolist()
+
+
+def test_a_map_is_coloured_from_0_up_or_around_0_and_nan_is_grey():
+    values = torch.tensor([[-3.0, 0.0, 1.0, 2.0, 4.0, 9.0]])
+    assert step(coloured(values, scale=4)) == [[0, 0, 63, 127, 255, 255]]
+    assert step(coloured(values, "RdBu_r", scale=4), "RdBu_r") == [[31, 127, 159, 191, 255, 255]]
+    assert step(coloured(values, scale=(1.0, 3.0))) == [[0, 0, 0, 127, 255, 255]]
+    values[0, 2] = float("nan")
+    assert np.asarray(coloured(values, scale=4))[0, 2].tolist() == [235, 235, 235]
+    assert step(coloured(torch.zeros(1, 2))) == [[0, 0]]
+    assert step(coloured(torch.zeros(1, 1), "RdBu_r"), "RdBu_r") == [[127]]
+
+
+def test_the_strongest_colour_is_what_half_a_per_cent_exceeds():
+    values = torch.arange(1.0, 1001).view(10, 100)
+    top = float(np.quantile(values.numpy(), 0.995))
+    assert step(coloured(values))[0][:3] == [int(v / top * 255) for v in (1, 2, 3)]
+    assert step(coloured(values / 7, scale=values / 7)) == step(coloured(values))
+    assert step(coloured(values, scale=-2 * values))[0][99] == int(100 / (2 * top) * 255)  # magnitudes count
+    lonely = torch.zeros(40, 40)
+    lonely[3, 4] = 7
+    assert step(coloured(lonely))[3][4] == 255  # the 99.5th percentile is 0: then the largest
+
+
+def test_blocks_are_added_up_before_they_are_coloured_also_in_the_scale():
+    values = torch.tensor([[1.0, -1, 4, 0], [-1, 1, 0, 4], [2, 2, 0, 0], [2, 2, 0, 0]])
+    assert step(coloured(values, "RdBu_r", blocks=2, scale=8), "RdBu_r") == [[127, 255], [255, 127]]
+    assert step(coloured(values, blocks=2, scale=torch.full((4, 4), 4.0))) == [[0, 127], [127, 0]]
+
+
+def test_sizes_enlarge_without_and_reduce_with_smoothing():
+    values = torch.tensor([[0.0, 4.0, 0.0], [4.0, 0.0, 4.0]])
+    big = coloured(values, side=50, scale=4)
+    assert big.size == (75, 50) and np.unique(step(big)).tolist() == [0, 255]
+    assert step(big)[0][24] == 0 and step(big)[0][25] == 255 and step(big)[25][24] == 255
+    small = np.asarray(coloured(torch.arange(16.0).repeat(16, 1), "gray", 4))
+    assert small.shape == (4, 4, 3) and 20 < small[0, 0, 0] < small[0, 1, 0] < small[0, 2, 0] < 240
+    squares = render.enlarged(np.array([[0, 255, 9]], np.uint8), 11)
+    assert squares.size == (9, 3) and np.asarray(squares)[2, :, 0].tolist() == [0] * 3 + [255] * 3 + [9] * 3
+    assert render.enlarged(big, 20).size == big.size and vh.to_picture(big, 100).size == (150, 100)
+
+
+def test_a_sheet_places_tiles_in_rows():
+    tiles = [Image.new("RGB", (6, 4), (n, 0, 0)) for n in (10, 20, 30)]
+    page = render.sheet(tiles, 2)
+    assert page.size == (12, 8)
+    assert [page.getpixel(at)[0] for at in ((0, 0), (6, 3), (5, 4), (6, 4))] == [10, 20, 30, 255]
+    page = render.sheet(tiles, side=12, ground=128)  # 12 x 8 pixels of each, in the middle of its square
+    assert page.size == (48, 16) and page.getpixel((0, 1)) == (128, 128, 128) and page.getpixel((16, 2)) == (20, 0, 0)
+    assert page.getpixel((12, 0)) == page.getpixel((0, 15)) == (255, 255, 255)
+
+
+def test_titled_tiles_and_rows():
+    tile = render.titled(torch.zeros(1, 3, 5, 5), "a name", 40)
+    assert tile.size == (48, 68) and tile.getpixel((39, 61)) == (0, 0, 0) and tile.getpixel((40, 62)) == (255, 255, 255)
+    assert np.asarray(tile)[:22].min() < 100  # the title
+    empty = np.asarray(render.titled("it says why there is no map, in as many words as fit", "a name", 80))[22:-6, :-8]
+    assert empty[-1, -1].tolist() == [235] * 3 and (empty < 100).any()
+    line = render.row([Image.new("RGB", (4, 9)), np.zeros((5, 3, 3), np.uint8)])
+    assert line.size == (15, 9) and line.getpixel((3, 8)) == line.getpixel((12, 4)) == (0, 0, 0)
+    assert line.getpixel((5, 2)) == line.getpixel((13, 5)) == (255, 255, 255)
+
+
+def test_the_marked_map_has_a_frame_and_the_others_are_as_in_the_mosaic():
+    maps = torch.rand(10, 7, 7, generator=torch.Generator().manual_seed(0))
+    page = np.asarray(render.marked_mosaic(maps, 9).convert("RGB"))
+    plain = palette()[vh.mosaic(maps, scale=8).clip(max=254)]
+    row, column = np.nonzero((page != plain).any(-1))
+    assert (row.min(), row.max(), column.min(), column.max()) == (57, 112, 57, 112)  # the second row's second map
+    assert (page[57, 57:113] == (255, 60, 60)).all() and (page[59:111, 59:111] == plain[59:111, 59:111]).all()
+    assert render.marked_mosaic(torch.rand(8, 150, 100), 0).size == (8 * 35, 51)  # every third value
+
+
+def test_curves_as_pixels():
+    a, plain = (render.curve_picture([torch.ones(5), torch.linspace(1, 0, 5)], at).astype(int) for at in (1, 3))
+    red = (np.abs(a - (214, 39, 40)).sum(-1) < 20).nonzero()
+    assert a.shape == (224, 260, 3) and (a != plain).any() and 45 < red[0].mean() < 60 and 80 < red[1].mean() < 110
+    assert (np.abs(a - (31, 119, 180)).sum(-1) < 20).sum() > 200
+
+
+def test_gradient_pictures_put_zero_where_it_belongs_and_keep_the_signs_apart():
+    g = torch.tensor([4.0, -2.0, 0.0, 1.0]).view(1, 2, 2).repeat(3, 1, 1)
+    want = {"all": [1, 0.25, 0.5, 0.625], "positive": [1, 0, 0, 0.25], "negative": [0, 0.5, 0, 0]}
+    for part, values in want.items():
+        for grey, channels in ((False, 3), (True, 1)):
+            got = vh.gradient_picture(g, part=part, grey=grey, limit=4)
+            assert got.shape == (channels, 2, 2)
+            torch.testing.assert_close(got, torch.tensor(values).view(1, 2, 2).repeat(channels, 1, 1))
+    red = torch.zeros(3, 1, 2)
+    red[0, 0, 1], red[1, 0, 1] = 1.0, -1.0
+    grey = vh.gradient_picture(red, grey=True, limit=1)
+    assert grey[0, 0].tolist() == pytest.approx([0.5, 0.5 + (0.299 - 0.587) / 2])
+
+
+def test_gradient_pictures_of_a_batch_and_of_nothing():
+    g = torch.randn(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    g[1] *= 100
+    got = vh.gradient_picture(g)
+    torch.testing.assert_close(got[1], vh.gradient_picture(g[1]))
+    assert got.shape == g.shape and 0.001 < (got[0] == 1).float().mean() + (got[0] == 0).float().mean() < 0.01
+    assert (vh.gradient_picture(torch.zeros(3, 2, 2)) == 0.5).all()
+    assert (vh.gradient_picture(torch.ones(3, 2, 2), part="negative") == 0).all()
+    with pytest.raises(ValueError, match="not \\(2, 2\\)"):
+        vh.gradient_picture(torch.zeros(2, 2))
+    with pytest.raises(ValueError, match="'all', 'positive' and 'negative', not 'pos'"):
+        vh.gradient_picture(g, part="pos")

@@ -181,7 +181,7 @@ def test_every_public_method_is_held_to_the_rules():
     elsewhere = {
         "category_probabilities": "class_scores plus a softmax and means; tests in test_cue_conflict.py",
         "cam_layer": "gives a name, no numbers; tests in test_cam.py",
-        "class_sensitivity": "two maps of a method that keeps the rules itself; tests in test_trust.py",
+        "class_sensitivity": "two maps of a method that keeps the rules itself; tests in test_scoreboard.py",
         "predict": "class_scores plus a softmax and names; tests in test_models.py",
         "top_patches": "picks from channel_maxima; tests in test_activations.py",
     }

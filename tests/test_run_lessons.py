@@ -1,9 +1,11 @@
 """`make lessons`: a line per lesson, readable pages, a failure that stops nothing and is not hidden."""
 
 import base64
+import json
 import re
 from pathlib import Path
 
+import assert_numbers
 import nbformat
 import pytest
 import run_lessons
@@ -69,3 +71,25 @@ def test_folded_text_stays_folded_and_linked_pictures_come_along(tmp_path):
     fold = re.search(r"<details><summary>Answer</summary>(.*?)</details>", page, re.S)
     assert "<strong>two</strong>" in fold[1]
     assert f"data:image/png;base64,{base64.b64encode(b'picture').decode()}" in page
+
+
+def test_the_copies_for_three_ways_note_both_sides_of_every_comparison(tmp_path):
+    cell = """x = 3  # stays
+for y in (1, 2): assert 0 < y < x, 'y is between'  # é
+assert all(v > 1
+           for v in (2, 5))
+assert x"""
+    seen = []
+    exec(assert_numbers.noting(cell, 7), {"_side": lambda where, value: seen.append((where, value)) or value})
+    assert seen == [("7.1.1", 1), ("7.1.2", 3), ("7.1.1", 2), ("7.1.2", 3), ("7.2.1", 2), ("7.2.1", 5), ("7.3.1", 3)]
+    assert assert_numbers.noting("%matplotlib inline\nassert x", 1) == "%matplotlib inline\nassert x"
+
+
+def test_numbers_alike_and_not(tmp_path, capsys):
+    for way, number in zip(assert_numbers.WAYS, (1.0, 1.00001, 1.0), strict=True):
+        (folder := tmp_path / way.replace(" ", "_")).mkdir()
+        lines = [["4.1.1", [number]], ["5.1.1", [2 * round(number, 1) + (way == "AVX2")]], ["5.1.2", "koala"]]
+        (folder / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert_numbers.compare(["a"], tmp_path)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].endswith("3 sides of comparisons, of them alike to four digits: 2") and said[1].split()[1] == "5.1.1"

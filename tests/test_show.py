@@ -51,7 +51,7 @@ def test_bars_name_the_highest_channels():
 
 
 def test_predictions_are_bars_of_probability():
-    answer = [vh.Prediction("koala", 0.9, 105, 12.0), vh.Prediction("wombat", 0.05, 106, 9.0)]
+    answer = [vh.targets.Prediction("koala", 0.9, 105, 12.0), vh.targets.Prediction("wombat", 0.05, 106, 9.0)]
     ax = vh.show_predictions(answer)
     assert [bar.get_width() for bar in ax.patches] == [0.9, 0.05]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["koala", "wombat"] and ax.yaxis_inverted()
@@ -67,3 +67,11 @@ def test_a_given_axes_is_used():
     _, ax = plt.subplots()
     assert vh.show_map(torch.ones(2, 2), ax=ax) is ax and vh.show_bars(torch.ones(3), ax=ax) is ax
     assert len(plt.get_fignums()) == 1
+
+
+def test_show_strip():
+    picture = torch.rand(3, 8, 8)
+    axes = vh.show_strip({"a": [picture, picture], "b": [picture, picture]}, ["left", "right"])
+    assert axes.shape == (2, 2) and axes[0, 1].get_title() == "right" and axes[1, 0].get_ylabel() == "b"
+    with pytest.raises(ValueError, match="2 pictures in each row"):
+        vh.show_strip({"a": [picture]}, ["left", "right"])

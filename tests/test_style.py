@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers import style
-from vizhelpers.parametrisation import from_pixels, to_pixels
-from vizhelpers.style import StyleRun
-from vizhelpers.style_losses import find_layers, relative, roughness, with_average_pooling
+from vizhelpers.images import from_pixels, to_pixels
+from vizhelpers.methods import style
+from vizhelpers.methods.fast import total_variation
+from vizhelpers.methods.style import StyleRun, features, find_layers, relative, with_average_pooling
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def test_classic_names_are_those_of_the_paper():
 
 
 def test_a_conv_layer_is_not_its_relu(chain):
-    conv, relu = StyleRun("koala", "poppies", net=chain, **SMALL | {"style_layers": ["conv1_1", "relu1_1"]})._features(
-        vh.to_input("koala", chain, size=(36, 48)))[:2]  # fmt: skip
+    names = find_layers(chain, ["conv1_1", "relu1_1"])
+    conv, relu = features(chain, vh.to_input("koala", chain, size=(36, 48)), names)
     assert conv.min() < 0 <= relu.min()
     assert torch.equal(conv.relu(), relu)
     with pytest.raises(ValueError, match="relu9_9"):
@@ -116,7 +116,7 @@ def test_the_parts_add_up_to_the_loss(chain):
 def test_total_variation_by_hand():
     pixels = torch.zeros(1, 1, 2, 3)
     pixels[0, 0, 0, 0] = 1.0
-    assert float(roughness(pixels)) == pytest.approx(1 / 3 + 1 / 4)
+    assert float(total_variation(pixels)) == pytest.approx(1 / 3 + 1 / 4)
 
 
 def test_history_falls_inputs_stay_and_a_seed_repeats(chain):
@@ -134,9 +134,23 @@ def test_history_falls_inputs_stay_and_a_seed_repeats(chain):
 
 
 def test_a_transfer_works_under_no_grad(chain):
-    with torch.no_grad():
-        inside = vh.style_transfer("koala", "poppies", net=chain, **SMALL)
-    assert torch.equal(inside.image, vh.style_transfer("koala", "poppies", net=chain, **SMALL).image)
+    want = vh.style_transfer("koala", "poppies", net=chain, **SMALL).image
+    for around in (torch.no_grad(), torch.inference_mode()):
+        with around:
+            inside = vh.style_transfer("koala", "poppies", net=chain, **SMALL).image.clone()
+        assert torch.equal(inside.clone(), want)
+
+
+def test_bfloat16_ends_near_the_same_loss(chain):
+    """Judged in float32: the loss at the first step of a run that starts at the other's result."""
+    def loss_at(image):
+        return StyleRun("koala", "poppies", net=chain, **SMALL, start=image).step()
+
+    low, full = (vh.style_transfer("koala", "poppies", net=chain, **SMALL | {"steps": 12}, precision=precision)
+                 for precision in ("bfloat16", "float32"))  # fmt: skip
+    assert low.image.dtype is low.history.dtype is torch.float32 and not torch.equal(low.image, full.image)
+    assert low.history[0] == pytest.approx(float(full.history[0]), rel=0.02)
+    assert loss_at(low.image) < 0.5 * full.history[0] and loss_at(low.image) < 1.2 * loss_at(full.image)
 
 
 def test_content_weight_holds_the_content(chain):
@@ -148,7 +162,7 @@ def test_content_weight_holds_the_content(chain):
 def test_total_variation_smooths(chain):
     rough, smooth = (vh.style_transfer("koala", "poppies", net=chain, **SMALL | {"steps": 30}, start="noise",
                                        total_variation=w) for w in (0.0, 300.0))  # fmt: skip
-    assert roughness(smooth.image[None]) < 0.5 * roughness(rough.image[None])
+    assert total_variation(smooth.image[None]) < 0.5 * total_variation(rough.image[None])
 
 
 def test_stages_go_from_half_to_full_size(chain):
@@ -177,6 +191,8 @@ def test_a_stopped_transfer_returns_what_it_has(chain):
 @pytest.mark.parametrize("wrong, word", [
     ({"steps": 0}, "at least 1 step"), ({"content_weight": -1.0}, "Weights"), ({"content_layer": "relu7_1"}, "relu7_1"),
     ({"style_layers": {"relu1_1": -1.0}}, "Weights"), ({"start": "nowhere_at_all"}, "nowhere_at_all"),
+    ({"stages": 3}, "1 or 2 stages"), ({"content_wait": 1}, "content_weight"), ({"precision": "half"}, "bfloat16"),
+    ({"style_layers": {"relu1_1": 0.0}, "content_weight": 0.0}, "must count"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said(chain, wrong, word):
     with pytest.raises(ValueError, match=word):

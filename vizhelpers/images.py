@@ -1,249 +1,270 @@
-"""Pictures for nets and back: to_input, to_display, and scenes whose objects have true masks (reading: pictures.py)."""
+"""Pictures: the library, reading anything as a PIL image, a net's normalised input and back.
 
+Whatever takes a picture takes a library name ("koala": photograph before painting before cut-out;
+"objects/mammals/koala" is exact), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W),
+(H,W,C), (C,H,W), (1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1.
+"""
+from __future__ import annotations
+
+import csv
+import difflib
+import io
 import math
-import random
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from .device import device as default_device
-from .pictures import (
-    DATA,
-    MAX_PIXELS,
-    MIN_SIDE,
-    Picture,
-    as_colour,
-    check_size,
-    eight_bit,
-    find_picture,
-    library,
-    load_image,
-    read_any,
-)
+from .device import device as best_device
+from .device import device_of, info_of, quiet
 
-__all__ = ["DATA", "Picture", "Scene", "compose_scene", "library", "load_image", "to_display", "to_input"]
-MAX_ZOOM = 2  # a 45-pixel raspberry filling the scene would be a mosaic of its pixels
+DATA = Path(os.environ.get("VIZHELPERS_DATA") or Path(__file__).resolve().parent.parent / "data")
+MIN_SIDE = 8  # pixels; below this no net of the series sees anything
+MAX_PIXELS = 100_000_000  # refused from the header, so that a tiny file cannot fill the memory
 MAX_ASPECT = 20  # longer strips would grow enormous when their shorter side becomes 256
-IMAGENET = {"input_size": 224, "resize_size": 256, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+Picture = make_dataclass("Picture", "name path kind group subject author source licence".split(), frozen=True)
 
 
-class Scene(NamedTuple):
-    """What `compose_scene` returns: the picture, (M,H,W) bool masks of visible pixels, and M names."""
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a net expects and where it comes from (`net.viz`): mean and std are for RGB in 0..1, sizes are pixels."""
+    name: str
+    input_size: int = 224
+    resize_size: int = 256
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+    categories: tuple[str, ...] = ()
+    weights: str = ""
+    has_classifier: bool = True
 
-    image: Image.Image
-    masks: Tensor
-    names: tuple[str, ...]
+
+@lru_cache
+def _index(data: Path) -> list[Picture]:
+    if not (data / "index.csv").is_file():
+        raise FileNotFoundError(f"there is no index.csv in {data}: set VIZHELPERS_DATA to the repository's data folder")
+    with open(data / "index.csv", newline="", encoding="utf-8") as file:
+        rows = {row.pop("file"): row for row in csv.DictReader(file)}
+    return sorted((Picture(os.path.splitext(f)[0], data / f, **row) for f, row in rows.items()), key=lambda p: p.name)
 
 
-def _recipe(model, key):
-    return getattr(getattr(model, "viz", None), key, IMAGENET.get(key))
+def library(kind: str | None = None, group: str | None = None, subject: str | None = None) -> list[Picture]:
+    """The pictures in data/ that match every filter, by name; each has name, path, kind, ..., author, source, licence.
 
+    `kind` is "photos", "paintings" or "objects" (cut-outs with a mask); a filter may be a pattern ("wind*"). Lesson 00.
 
-def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, crop: bool = True,
-             device=None) -> Tensor:
-    """Turns a picture, or a list of them, into what `model` expects: resized, centre-cropped, normalised.
-
-    Args:
-        image: anything `load_image` takes, a list of such, or a batch (N,3,H,W) with values 0..1.
-        model: its `.viz` says sizes, mean, std and interpolation; without one ImageNet's are used.
-        size: side of the square crop in pixels (default the model's, 224); (H, W) resizes to exactly that, no crop.
-        crop: False keeps the whole picture and its proportions, shorter side = size.
-        device: default the model's device, else `vh.device()`.
-
-    Returns:
-        float32 (N,3,H,W), about -2.2..2.7, without gradient history.
-
-    Raises:
-        ValueError for sizes below 8, strips longer than 20:1, and pictures of unequal size in one batch.
-
-    Example:
-        >>> to_input("koala").shape
-        torch.Size([1, 3, 224, 224])
-
-    Source: the ImageNet evaluation preset of torchvision.
-
-    Taught in: 00_start_here.
+    >>> [p.name for p in vh.library(subject="koala")]
+    ['objects/mammals/koala', 'photos/animals/koala']
     """
+    found = _index(DATA)
+    for field, wanted in (("kind", kind), ("group", group), ("subject", subject)):
+        valid = sorted({getattr(picture, field) for picture in found})
+        found = [picture for picture in found if wanted is None or fnmatchcase(getattr(picture, field), wanted)]
+        if not found:
+            near = ", ".join(map(repr, difflib.get_close_matches(wanted, valid, 8, 0)))
+            raise ValueError(f"no picture has {field} {wanted!r} here; choose from {near}")
+    return list(found)
+
+
+def find_picture(name: str, kinds=("photos", "paintings", "objects")) -> Picture | None:
+    """The library picture of that full name, group/subject or bare subject; the earlier kind wins."""
+    key = name.strip().lower().replace(" ", "_").removesuffix(".webp")
+    for kind in kinds:
+        for p in _index(DATA):
+            if p.kind == kind and key in (p.name, p.subject, f"{p.group}/{p.subject}"):
+                return p
+
+
+def load_image(source, *, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
+    """Any picture as an upright RGB image of its own, 8 x 8 or more; `background` is under transparency. Lesson 00."""
+    image = eight_bit(read_any(source))
+    if image.mode == "RGB":
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, as_colour(background)), image).convert("RGB")
+
+
+def named(images) -> dict[str, Image.Image]:
+    """Pictures by name, from a mapping, a list of names or pictures, or one of them."""
+    if not isinstance(images, Mapping):
+        items = images if isinstance(images, list | tuple) else [images]
+        images = {one if isinstance(one, str | Path) else f"picture {n}": one for n, one in enumerate(items)}
+    if not images:
+        raise ValueError("There is no picture to explore: give at least one name, path or picture.")
+    return {str(name): load_image(image) for name, image in images.items()}
+
+
+def read_any(source) -> Image.Image:
+    """The upright picture in whatever mode it has."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(io.BytesIO(source), f"the picture in these {len(source)} bytes")
+    if isinstance(source, Image.Image):
+        return _decoded(source, "the picture")
+    if isinstance(source, Tensor):
+        source = source.detach().float() if source.is_floating_point() else source  # numpy has no bfloat16
+        return _from_array(source.cpu().numpy(), "the tensor")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, "the array")
+    source = find_picture(source) or source if isinstance(source, str) else source
+    path = source.path if isinstance(source, Picture) else source
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"a picture is a name, path, bytes, array, tensor or PIL image, not {type(source).__name__}")
+    if not os.path.exists(path):
+        near = difflib.get_close_matches(Path(path).stem.lower(), {p.subject for p in _index(DATA)}, 4, 0.5)
+        near = f"the nearest library names are {', '.join(near)}" if near else "vh.library() lists what the library has"
+        error = FileNotFoundError if isinstance(path, Path) or Path(path).suffix else ValueError
+        raise error(f"there is no library picture and no file called {str(path)[-60:]!r}; {near}")
+    if os.path.isdir(path):
+        raise ValueError(f"'{path}' is a folder, not a picture; name one file in it")
+    with open(path, "rb") as file:
+        return _decoded(file, f"'{path}' ({os.path.getsize(path)} bytes)")
+
+
+def _decoded(source, label: str) -> Image.Image:
+    """A decoded copy, turned as its EXIF says; the size is checked before decoding."""
+    with quiet():  # our own limit says in one sentence what PIL warns of
+        try:
+            image = source if isinstance(source, Image.Image) else Image.open(source)
+        except Image.DecompressionBombError:
+            raise ValueError(f"{label} has far more than the {MAX_PIXELS // 10**6} million pixels allowed") from None
+        except Exception:
+            raise ValueError(f"{label} is damaged or not a picture; JPEG, PNG and WebP always work") from None
+        check_size(image.size, label)
+        try:
+            return ImageOps.exif_transpose(image)
+        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for the same broken file
+            raise ValueError(f"{label} is damaged and cannot be decoded ({error}); get it again") from None
+
+
+def check_size(size: tuple[int, int], label: str) -> None:
+    says = f"{label} has {size[0]} x {size[1]} pixels"
+    if math.prod(size) > MAX_PIXELS:
+        raise ValueError(f"{says}, more than the {MAX_PIXELS // 10**6} million allowed")
+    if min(size) < MIN_SIDE:
+        raise ValueError(f"{says} and is too small; it needs at least {MIN_SIDE} x {MIN_SIDE}")
+
+
+def _from_array(array: np.ndarray, label: str) -> Image.Image:
+    """8-bit picture (L, RGB or RGBA) from values whose scale follows from the dtype."""
+    if array.dtype != np.uint8 and array.dtype.kind not in "bf":
+        raise TypeError(f"{label} holds {array.dtype} values of unknown scale; make it uint8 (0..255) or float (0..1)")
+    while array.ndim > 3 and array.shape[0] == 1:
+        array = array[0]
+    shape = array.shape
+    if array.ndim == 3 and shape[-1] not in (1, 3, 4):  # as sides these would be too small
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
+        raise ValueError(f"{label} has shape {shape}; one picture is (H,W), (H,W,C) or (C,H,W), C = 1, 3 or 4")
+    check_size(array.shape[1::-1], label)
+    if array.dtype != np.uint8:
+        array = array.astype(np.float64)
+        low, high = array.min(), array.max()
+        if not np.isfinite(low + high):
+            raise ValueError(f"{label} contains NaN or infinite values; mend it before it is shown to a net")
+        if low < -1e-6 or high > 1 + 1e-6:
+            what = "looks normalised; use to_display" if low < 0 else "is outside 0..1; divide it by the value of white"
+            raise ValueError(f"{label} with values from {low:.3g} to {high:.6g} {what} first")
+        array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(np.array(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array, order="C"))
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """RGBA where there is transparency, else RGB."""
+    if image.mode.startswith("I"):  # I and I;16: PIL would clip at 255
+        image = _from_array(np.asarray(image) / 65535, f"the picture of mode {image.mode} (white is 65535)")
+    if image.mode in ("F", "La"):
+        raise ValueError(f"a picture of mode {image.mode} cannot be turned into RGB; give an array of floats 0..1")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def as_colour(colour) -> tuple[int, ...]:
+    if isinstance(colour, tuple | list) and len(colour) == 3 and all(c in range(256) for c in colour):
+        return tuple(map(int, colour))
+    raise ValueError(f"a background colour is three numbers 0..255, not {colour!r}")
+
+
+def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, crop=True, device=None) -> Tensor:
+    """A picture, a list or a batch (N,3,H,W) of values 0..1 as the model (none: ImageNet's) wants it, normalised.
+
+    `size` is the side of the square cut from the middle; `crop=False` keeps the whole picture, its shorter side
+    becoming `size`; (H, W) resizes to exactly that. Equal to torchvision's transforms, pixel for pixel. Lesson 00.
+    """
+    from torchvision.transforms.functional import pil_to_tensor
     many = list(image) if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4 else [image]
     if not many:
         raise ValueError("to_input got an empty list; give at least one picture")
-    if device is None and isinstance(model, nn.Module):
-        device = next((p.device for p in model.parameters()), None)
+    place = device or (device_of(model) if isinstance(model, nn.Module) else best_device())
     pictures = [_resized(load_image(one), model, size, crop) for one in many]
     if len({picture.size for picture in pictures}) > 1:
         raise ValueError("with crop=False the pictures have different sizes; give size=(H, W) or one picture at a time")
-    pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures])).permute(0, 3, 1, 2)
-    x = pixels.to(device or default_device()).contiguous().float() / 255
-    mean, std = (x.new_tensor(_recipe(model, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
-    return (x - mean) / std
+    return from_pixels(model, torch.stack([pil_to_tensor(picture) for picture in pictures]).to(place).float() / 255)
 
 
 def _resized(image: Image.Image, model, size, crop: bool) -> Image.Image:
-    """torchvision's Resize + CenterCrop on PIL, to the pixel."""
-    side, shorter = _recipe(model, "input_size"), _recipe(model, "resize_size")
-    sides = size if isinstance(size, tuple | list) else (side if size is None else size,)
+    from torchvision.transforms import InterpolationMode, functional
+    side, shorter, interpolation = expected(model, "input_size", "resize_size", "interpolation")
+    how, size = InterpolationMode(interpolation), side if size is None else size
+    sides = list(size) if isinstance(size, tuple | list) else [size]
     whole = all(isinstance(s, int | np.integer) and s >= MIN_SIDE for s in sides)
     if len(sides) > 2 or not whole or math.prod(sides) > MAX_PIXELS:
         raise ValueError(f"size={size!r} must be one whole number of pixels or (H, W), each at least {MIN_SIDE}")
-    bicubic = _recipe(model, "interpolation") == "bicubic"
-    method = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
     if len(sides) == 2:
-        return image.resize((sides[1], sides[0]), method)
-    width, height = image.size
-    if max(image.size) > MAX_ASPECT * min(image.size):
-        raise ValueError(f"the picture of {width} x {height} pixels is longer than {MAX_ASPECT}:1; cut a piece out "
-                         "or give size=(H, W)")
-    goal = round(sides[0] * shorter / side) if crop else sides[0]
-    longer = int(goal * max(image.size) / min(image.size))
-    if goal * longer > MAX_PIXELS:
-        raise ValueError(f"size={size!r} makes more than {MAX_PIXELS // 10**6} million pixels; choose a smaller one")
-    image = image.resize((goal, longer) if width <= height else (longer, goal), method)
-    if not crop:
-        return image
-    left, top = (int(round((s - sides[0]) / 2)) for s in image.size)
-    return image.crop((left, top, left + sides[0], top + sides[0]))
+        return functional.resize(image, sides, how)
+    goal, ratio = round(sides[0] * shorter / side) if crop else int(sides[0]), max(image.size) / min(image.size)
+    if ratio > MAX_ASPECT or goal * goal * ratio > MAX_PIXELS:
+        raise ValueError(f"size={size!r} makes a picture longer than {MAX_ASPECT}:1 or larger than "
+                         f"{MAX_PIXELS // 10**6} million pixels; cut a piece out or give size=(H, W)")  # fmt: skip
+    image = functional.resize(image, goal, how)
+    return functional.center_crop(image, sides[0]) if crop else image
+
+
+def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
+    """Name -> normalised input `(1,3,H,W)` of pictures as `named` takes them."""
+    return {name: to_input(image, model) for name, image in named(images).items()}
 
 
 def to_display(x: Tensor, model=None) -> Tensor:
-    """Undoes the normalisation of `to_input`, for drawing.
-
-    Args:
-        x: normalised (N,3,H,W) or (3,H,W); not changed.
-        model: the net whose mean and std were used; without one ImageNet's.
-
-    Returns:
-        float32 (N,3,H,W) with values 0..1 (clamped), detached, on the CPU.
-
-    Raises:
-        TypeError or ValueError when x is no such tensor.
-
-    Example:
-        >>> to_display(to_input("koala")).amin() >= 0
-        tensor(True)
-
-    Source: inverse of the ImageNet evaluation preset.
-
-    Taught in: 00_start_here.
-    """
+    """Normalised `(N,3,H,W)` or `(3,H,W)` as pixels to be drawn: `(N,3,H,W)`, 0..1 (clamped), on the CPU. Lesson 00."""
     if not isinstance(x, Tensor):
         raise TypeError(f"to_display takes a tensor from to_input, not {type(x).__name__}; load_image reads pictures")
     if x.ndim not in (3, 4) or x.shape[-3] != 3:
         raise ValueError(f"to_display takes (N,3,H,W) or (3,H,W), not shape {tuple(x.shape)}")
-    x = x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])
-    mean, std = (x.new_tensor(_recipe(model, key)).view(1, 3, 1, 1) for key in ("mean", "std"))
-    return (x * std + mean).clamp(0, 1)
+    return to_pixels(model, x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])).clamp(0, 1)
 
 
-def compose_scene(objects, *, background=None, size: tuple[int, int] = (224, 224), boxes=None, scale: float = 0.9,
-                  jitter: float = 0.0, seed: int = 0) -> Scene:
-    """Pastes cut-outs on a background and returns the picture with the true mask of every object.
-
-    Args:
-        objects: library names of cut-outs ("koala" means the cut-out here) or pictures with transparency: RGBA PIL
-            images, paths, arrays; later ones cover earlier ones.
-        background: library name, path or PIL image of a photograph (scaled and cropped to fill), a colour 0..255, or
-            None for mid grey.
-        size: (H, W) of the scene in pixels.
-        boxes: one (left, top, width, height) per object in fractions 0..1 of the scene; the object is fitted into the
-            box, centred, proportions kept. Default: a grid without overlap, filled from left to right, where no
-            object is enlarged more than twice.
-        scale: size of an object relative to its cell or box, above 0, at most 1.
-        jitter: 0..1, how far an object may wander from the middle of its cell or box, within it; `seed` decides where.
-        seed: makes the jitter repeatable; the global random state is left alone.
-
-    Returns:
-        `Scene`: RGB picture, (M,H,W) bool masks of the visible pixels (alpha at least 128, not covered by a later
-        object), names ("koala", a file's stem, or "object 1").
-
-    Raises:
-        ValueError for unknown names, pictures without transparency, bad boxes and objects that cannot be seen.
-
-    Example:
-        >>> scene = compose_scene(["koala", "basketball"], background="taj_mahal")
-        >>> scene.masks.shape, scene.names
-        (torch.Size([2, 224, 224]), ('koala', 'basketball'))
-
-    Source: cut-outs of data/objects.
-
-    Taught in: 08_class_activation_maps.
-    """
-    height, width = size = tuple(size)
-    if not all(isinstance(side, int) for side in size) or not (0 < scale <= 1 and 0 <= jitter <= 1):
-        raise ValueError(f"compose_scene takes size=(H, W) in whole pixels, 0 < scale <= 1 and 0 <= jitter <= 1, "
-                         f"not {size}, {scale} and {jitter}")
-    check_size((width, height), "the scene")
-    objects = list(objects) if isinstance(objects, list | tuple) else [objects]
-    if not objects:
-        raise ValueError("compose_scene got no objects; name at least one cut-out, such as 'koala'")
-    names, cut_outs = zip(*(cut_out(one, number) for number, one in enumerate(objects, 1)), strict=True)
-    if background is None or isinstance(background, tuple | list):
-        image = Image.new("RGB", (width, height), (128, 128, 128) if background is None else as_colour(background))
-    else:
-        image = ImageOps.fit(load_image(background), (width, height), Image.Resampling.BICUBIC)
-    cells = _grid([c.size for c in cut_outs], width, height) if boxes is None else _pixel_boxes(boxes, names, size)
-    chance, masks = random.Random(seed), np.zeros((len(cut_outs), height, width), bool)
-    for number, (one, (x0, y0, x1, y1)) in enumerate(zip(cut_outs, cells, strict=True)):
-        zoom = scale * min((x1 - x0) / one.width, (y1 - y0) / one.height)
-        zoom = min(zoom, MAX_ZOOM) if boxes is None else zoom
-        # PIL resizes RGBA with the colour weighted by alpha, so hidden colours make no halo
-        one = one.resize([max(1, int(side * zoom + 1e-9)) for side in one.size], Image.Resampling.BICUBIC)
-        room = x1 - x0 - one.width, y1 - y0 - one.height
-        left, top = (int(free / 2 * (1 + jitter * chance.uniform(-1, 1))) for free in room)
-        place, alpha, layer = (x0 + left, y0 + top), one.getchannel("A"), Image.new("L", (width, height))
-        image.paste(one.convert("RGB"), place, alpha)
-        layer.paste(alpha, place)
-        masks[number] = np.asarray(layer) >= 128
-        masks[:number] &= ~masks[number]
-    for name, mask in zip(names, masks, strict=True):
-        if not mask.any():
-            raise ValueError(f"{name!r} cannot be seen: it lies outside the scene or under later objects; change boxes")
-    return Scene(image, torch.from_numpy(masks), names)
+def expected(model, *keys: str) -> list:
+    """What a net expects of a picture: from its `.viz`, else ImageNet's (see `ModelInfo`)."""
+    return [getattr(info_of(model), key, getattr(ModelInfo, key)) for key in keys]
 
 
-def cut_out(source, number: int = 0) -> tuple[str, Image.Image]:
-    picture = find_picture(source, ("objects",)) if isinstance(source, str) else source
-    source = picture if isinstance(picture, Picture) else source
-    name = Path(source).stem if isinstance(source, str | Path) else getattr(source, "subject", f"object {number}")
-    image = eight_bit(read_any(source))
-    if image.mode != "RGBA":
-        raise ValueError(f"{name!r} has no transparency; a cut-out is RGBA, like those of vh.library(kind='objects')")
-    if not (box := image.getchannel("A").getbbox()):
-        raise ValueError(f"{name!r} is completely transparent; choose another cut-out")
-    return name, image.crop(box)  # empty margins would shrink the object in its box
+def normalisation(model, like: Tensor) -> list[Tensor]:
+    """The mean and the deviation of pixels 0..1 that a net's input is normalised with, each `(1,3,1,1)`."""
+    return [like.new_tensor(value).view(1, 3, 1, 1) for value in expected(model, "mean", "std")]
 
 
-def _grid(sizes, width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """Cells (x0, y0, x1, y1) in pixels, as many columns as make the objects largest, a short last row centred."""
-    def cell(columns):
-        return width / columns, height / math.ceil(len(sizes) / columns)
-
-    def area(columns):
-        return sum(w * h * min(cell(columns)[0] / w, cell(columns)[1] / h) ** 2 for w, h in sizes)
-
-    columns = max(range(len(sizes), 0, -1), key=area)  # the first of equals has most columns: side by side
-    (w, h), cells = cell(columns), []
-    for number in range(len(sizes)):
-        row, column = divmod(number, columns)
-        left = (width - w * min(columns, len(sizes) - row * columns)) / 2 + w * column
-        cells.append(tuple(round(edge) for edge in (left, row * h, left + w, row * h + h)))
-    return cells
+def to_pixels(model, x: Tensor) -> Tensor:
+    """Normalised input as pixels 0..1, on its device and attached to the graph; neither clipped nor rounded."""
+    mean, std = normalisation(model, x)
+    return x * std + mean
 
 
-def _pixel_boxes(boxes, names, size) -> list[tuple[int, int, int, int]]:
-    height, width = size
-    if len(boxes) != len(names):
-        raise ValueError(f"compose_scene got {len(boxes)} boxes for {len(names)} objects; give one box per object")
-    cells = []
-    for box in boxes:
-        if len(box) != 4 or not all(-2 <= number <= 2 for number in box):
-            raise ValueError(f"box {box} must be (left, top, width, height) in fractions of the scene, such as 0.5")
-        left, top, w, h = box
-        cell = round(left * width), round(top * height), round((left + w) * width), round((top + h) * height)
-        if cell[2] <= cell[0] or cell[3] <= cell[1]:
-            raise ValueError(f"box {box} is less than one pixel wide or high; enlarge it")
-        cells.append(cell)
-    return cells
+def from_pixels(model, pixels: Tensor) -> Tensor:
+    """Pixels 0..1 as the net's normalised input; the inverse of `to_pixels`."""
+    mean, std = normalisation(model, pixels)
+    return (pixels - mean) / std
+
+
+def black(model) -> Tensor:
+    """A black pixel as the net's normalised input, `(1,3,1,1)`, on the CPU."""
+    return from_pixels(model, torch.zeros(1, 3, 1, 1))
+
+
+def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps `(N,h,w)` stretched to `(N,H,W)`, bilinearly, cell centres on cell centres. Lesson 08."""
+    return nn.functional.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]

@@ -1,48 +1,42 @@
-"""From numbers to pixels: any picture as PIL, maps over pictures, mosaics, PNG bytes. No figures here."""
+"""From numbers to pixels: any picture as PIL, maps in colour, mosaics, sheets of tiles, PNG bytes. No figures here."""
 from __future__ import annotations
 
 import io
+import textwrap
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-Picture = Image.Image | np.ndarray | Tensor
+Drawable = Image.Image | np.ndarray | Tensor
 
 
-def to_picture(image: Picture) -> Image.Image:
-    """Any picture as PIL RGB, without stretching its values.
+def to_picture(image: Drawable, side: int | None = None) -> Image.Image:
+    """Any picture as PIL RGB, without stretching its values; `side` is the height in pixels that it is resized to.
 
-    Args:
-        image: PIL; or a tensor or array `(3,H,W)`, `(1,3,H,W)`, `(H,W,3)` or `(H,W)`: uint8, or float in 0..1
-            (values outside are clipped).
+    Takes PIL, or a tensor or array `(3,H,W)`, `(1,3,H,W)`, `(H,W,3)` or `(H,W)`, uint8 or float 0..1. Lesson 00.
 
-    Returns:
-        A PIL picture, mode RGB.
-
-    Raises:
-        ValueError: a shape that is no picture; a batch of several pictures belongs in `show_images`.
-
-    Example:
-        >>> vh.to_picture(torch.zeros(3, 4, 6)).size
-        (6, 4)
-
-    Taught in: 00_start_here.
+    >>> vh.to_picture(torch.zeros(3, 4, 6)).size
+    (6, 4)
     """
     if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    a = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
-    a = a[0] if a.ndim == 4 and len(a) == 1 else a
-    if a.ndim == 3 and a.shape[0] in (1, 3) and a.shape[-1] not in (1, 3):
-        a = a.transpose(1, 2, 0)
-    a = a[..., 0] if a.ndim == 3 and a.shape[-1] == 1 else a
-    if a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[-1] != 3):
-        raise ValueError(f"A picture is (3,H,W), (H,W,3) or (H,W), not {tuple(a.shape)}; show_images draws many.")
-    if a.dtype != np.uint8:
-        a = (np.nan_to_num(a.astype(np.float32)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(a).convert("RGB")
+        picture = image.convert("RGB")
+    else:
+        a = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+        a = a[0] if a.ndim == 4 and len(a) == 1 else a
+        if a.ndim == 3 and a.shape[0] in (1, 3) and a.shape[-1] not in (1, 3):
+            a = a.transpose(1, 2, 0)
+        a = a[..., 0] if a.ndim == 3 and a.shape[-1] == 1 else a
+        if a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[-1] != 3):
+            raise ValueError(f"A picture is (3,H,W), (H,W,3) or (H,W), not {tuple(a.shape)}; show_images draws many.")
+        if a.dtype != np.uint8:
+            a = (np.nan_to_num(a.astype(np.float32)).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        picture = Image.fromarray(a).convert("RGB")
+    return picture.resize((max(1, round(side * picture.width / picture.height)), side)) if side else picture
 
 
 def numbers(values) -> np.ndarray:
@@ -52,27 +46,54 @@ def numbers(values) -> np.ndarray:
     return values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values, np.float32)
 
 
-def overlay(image: Picture, heat, *, opacity: float = 0.55, colours: str = "inferno") -> Image.Image:
-    """A map laid over its picture, bright where the map is large; values of 0 or less leave the picture dark.
+@cache
+def palette(name: str = "viridis") -> np.ndarray:
+    """A matplotlib colour map as 256 RGB rows of uint8."""
+    import matplotlib
 
-    Args:
-        image: any picture; see `to_picture`.
-        heat: `(h,w)` or `(1,h,w)`, any range; stretched bilinearly (`align_corners=False`) to the picture and drawn
-            relative to its own maximum.
-        opacity: 0 (only the picture) to 1 (only the map).
-        colours: a matplotlib colour map.
+    return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255 + 0.5).astype(np.uint8)
 
-    Returns:
-        A PIL picture of the picture's size.
 
-    Raises:
-        ValueError: not a single map.
+def enlarged(picture: Drawable, side: int) -> Image.Image:
+    """A small picture with every pixel as a square of whole pixels, as many as fit into `side`."""
+    picture = to_picture(picture)
+    return ImageOps.scale(picture, max(1, side // max(picture.size)), Image.Resampling.NEAREST)
 
-    Example:
-        >>> vh.overlay(vh.load_image("koala"), torch.rand(7, 7)).size == vh.load_image("koala").size
-        True
 
-    Taught in: 02_inside_the_layers.
+def coloured(
+    values, colours: str = "viridis", side: int | None = None, *, scale=None, blocks: int = 1
+) -> Image.Image:
+    """One map `(h,w)` in colours: from 0 up, or around 0 with "RdBu_r" (red +, blue -); NaN is light grey.
+
+    `scale` says what the strongest colour stands for: a number, a pair (lowest, highest), or maps, by default this one:
+    the magnitude that half a per cent of their values exceed. `blocks` adds up squares of so many values, as single
+    pixels of plus and minus look grey. `side` is the height in pixels: enlarged without smoothing, or reduced smoothly.
+    """
+    a, top = _in_blocks(values, blocks), scale
+    if not isinstance(scale, (tuple, int, float)):
+        size = np.abs(a if scale is None else _in_blocks(scale, blocks))
+        top = float(np.quantile(size, 0.995)) or float(size.max()) or 1.0
+    low, high = top if isinstance(top, tuple) else (-top if colours == "RdBu_r" else 0, top)
+    share = (a - low) / max(high - low, 1e-30)
+    picture = palette(colours)[(np.nan_to_num(share).clip(0, 1) * 255).astype(np.uint8)]
+    picture[np.isnan(a)] = 235
+    image = Image.fromarray(picture)
+    if side is None:
+        return image
+    smooth = Image.Resampling.BILINEAR if side < image.height else Image.Resampling.NEAREST
+    return image.resize((max(1, round(side * image.width / image.height)), side), smooth)
+
+
+def _in_blocks(maps, side: int) -> np.ndarray:
+    a = torch.as_tensor(numbers(maps))
+    return (side**2 * F.avg_pool2d(a[None], side)[0]).numpy() if side > 1 else a.numpy()
+
+
+def overlay(image: Drawable, heat, *, opacity: float = 0.55, colours: str = "inferno") -> Image.Image:
+    """A map laid over its picture, bright where it is large relative to its own maximum; 0 and less stay dark.
+
+    `heat` `(h,w)` is stretched bilinearly (`align_corners=False`); `opacity` is 0 (picture only) to 1 (map only).
+    Lesson 02.
     """
     picture = to_picture(image)
     a = numbers(heat)
@@ -87,25 +108,11 @@ def overlay(image: Picture, heat, *, opacity: float = 0.55, colours: str = "infe
 
 
 def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit: float | None = None) -> Tensor:
-    """A gradient with respect to a picture, as a picture: all of it around mid grey, or one sign of it on black.
+    """A gradient `(3,H,W)` or `(N,3,H,W)` as a picture in 0..1: all of it around mid grey, or one sign of it on black.
 
-    Args:
-        g: `(3,H,W)` or `(N,3,H,W)`, signed, any range; not changed.
-        part: "all" (0 is mid grey), "positive" or "negative" (0 is black; the negative part is drawn as its size).
-        grey: the three colours as one luminance, weights 0.299, 0.587, 0.114.
-        limit: the value of the strongest colour; by default, for each picture, the 99.5th percentile of what is there:
-            a few glaring pixels would darken the rest. Give a number to compare pictures.
-
-    Returns:
-        `(3,H,W)` or `(1,H,W)` in 0..1, with N in front if g had it; on the CPU.
-
-    Raises:
-        ValueError: not a gradient of pictures, or an unknown part.
-
-    Example:
-        >>> vh.show_images(vh.gradient_picture(vh.guided_backprop(net, x), part="positive"));
-
-    Taught in: 07_guided_backprop.
+    `part` is "all", "positive" or "negative" (drawn as its size). `grey` makes the three colours one luminance,
+    `(1,H,W)`. `limit` is the value of the strongest colour, to compare pictures; by default, for each, the 99.5th
+    percentile of what is not 0: a few glaring pixels would darken the rest. Lesson 07.
     """
     if g.ndim not in (3, 4) or g.shape[-3] != 3:
         raise ValueError(f"A gradient of pictures is (N,3,H,W) or (3,H,W), not {tuple(g.shape)}.")
@@ -122,37 +129,14 @@ def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit:
     return ((g / top + 1) / 2 if part == "all" else g / top).clamp(0, 1)
 
 
-@cache
-def palette(name: str = "viridis") -> np.ndarray:
-    """A matplotlib colour map as 256 RGB rows of uint8."""
-    import matplotlib
+def mosaic(maps, *, columns: int = 8, scale: int = 1, shared: bool = False) -> np.ndarray:
+    """Maps `(N,h,w)`, or signed weights `(N,3,h,w)`, side by side in one uint8 array, a pixel apart.
 
-    return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255 + 0.5).astype(np.uint8)
+    Each map is stretched to 0..255 by itself (a constant one is 0), or by the common range when `shared`; weights get a
+    symmetric scale, 0 is mid grey. Each value becomes a square of `scale` pixels. Lesson 01.
 
-
-def mosaic(maps, *, columns: int = 8, scale: int = 1, limit: float | None = None, shared: bool = False) -> np.ndarray:
-    """Many maps, or many small RGB pictures, side by side in one array, one pixel apart.
-
-    Args:
-        maps: `(N,h,w)`, any range: each is stretched to 0..255 by itself (a constant map is 0), or, when `shared`, all
-            by the common minimum and maximum. Or `(N,3,h,w)`, signed weights: 0 becomes mid grey; a symmetric scale of
-            its own for each, or one for all when `shared`.
-        columns: maps in a row.
-        scale: each value becomes a square of this many pixels.
-        limit: the value that becomes white (0 becomes black, or -limit for RGB), in place of the maps' own range.
-        shared: one scale for all.
-
-    Returns:
-        uint8 `(rows*(h*scale+1), columns*(w*scale+1))`, with a last dimension of 3 for RGB.
-
-    Raises:
-        ValueError: any other shape.
-
-    Example:
-        >>> vh.mosaic(torch.rand(10, 4, 4), columns=5).shape
-        (10, 25)
-
-    Taught in: 01_first_layer_filters.
+    >>> vh.mosaic(torch.rand(10, 4, 4), columns=5).shape
+    (10, 25)
     """
     a = numbers(maps)
     colour = a.ndim == 4 and a.shape[1] == 3
@@ -160,11 +144,11 @@ def mosaic(maps, *, columns: int = 8, scale: int = 1, limit: float | None = None
         raise ValueError(f"mosaic takes maps (N,h,w) or RGB pictures (N,3,h,w), not {a.shape}.")
     axes = None if shared else tuple(range(1, a.ndim))
     if colour:
-        top = np.abs(a).max(axis=axes, keepdims=True) if limit is None else np.float32(limit)
+        top = np.abs(a).max(axis=axes, keepdims=True)
         a = a.transpose(0, 2, 3, 1) / np.where(top > 0, top, 1) / 2 + 0.5
     else:
-        low = a.min(axis=axes, keepdims=True) if limit is None else np.float32(0)
-        span = a.max(axis=axes, keepdims=True) - low if limit is None else np.float32(limit)
+        low = a.min(axis=axes, keepdims=True)
+        span = a.max(axis=axes, keepdims=True) - low
         a = (a - low) / np.where(span > 0, span, 1)
     a = (a.clip(0, 1) * 255 + (0.5 if colour else 0)).astype(np.uint8)
     a = a.repeat(scale, 1).repeat(scale, 2)
@@ -176,74 +160,115 @@ def mosaic(maps, *, columns: int = 8, scale: int = 1, limit: float | None = None
     return out.reshape(rows * (height + 1), columns * (width + 1), *rest)
 
 
-def to_png(picture: np.ndarray, *, colours: str | np.ndarray = "viridis") -> bytes:
-    """PNG bytes of an array: RGB as it is, single values through a colour table (three times less to compress).
-
-    Args:
-        picture: uint8 `(H,W)` or `(H,W,3)`.
-        colours: a matplotlib colour map for `(H,W)`, or its 256 RGB rows.
-
-    Returns:
-        The file's bytes.
-
-    Example:
-        >>> vh.to_png(vh.mosaic(torch.rand(4, 8, 8)))[:4]
-        b'\\x89PNG'
-
-    Taught in: 02_inside_the_layers.
-    """
-    image = Image.fromarray(picture)
-    if picture.ndim == 2:
-        image.putpalette((palette(colours) if isinstance(colours, str) else colours).tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+def marked_mosaic(maps: Tensor, chosen: int, *, tile: int = 56) -> Image.Image:
+    """`mosaic` of maps `(N,h,w)` in viridis, each about `tile` pixels wide, with a red frame around one of them."""
+    if (shrink := -(-max(maps.shape[1:]) // 64)) > 1:
+        maps = F.avg_pool2d(maps[None], shrink, ceil_mode=True)[0]
+    scale = max(1, tile // max(maps.shape[1:]))
+    height, width = (n * scale + 1 for n in maps.shape[1:])
+    page = Image.fromarray(mosaic(maps, scale=scale).clip(max=254))
+    page.putpalette(np.concatenate([palette()[:255], [(255, 60, 60)]]).astype(np.uint8).tobytes())
+    top, left = chosen // 8 * height, chosen % 8 * width
+    ImageDraw.Draw(page).rectangle((left, top, left + width - 2, top + height - 2), outline=255, width=2)
+    return page
 
 
-def draw_box(image: Picture, box: tuple[int, int, int, int], *, colour: str = "red", width: int = 2) -> Image.Image:
-    """A copy of a picture with a frame around a box.
+def sheet(tiles: Sequence[Drawable], columns: int = 3, *, side: int | None = None, ground: int = 255) -> Image.Image:
+    """Tiles of one size in rows; with `side`, tiles of any shape, each fitted into a square on `ground`, 4 px apart."""
+    tiles, gap = [to_picture(tile) for tile in tiles], 4 if side else 0
+    if side:  # a picture cut by the border keeps its shape
+        tiles = [ImageOps.pad(tile, (side, side), Image.Resampling.BICUBIC, color=(ground,) * 3) for tile in tiles]
+    width, height = tiles[0].width + gap, tiles[0].height + gap
+    page = Image.new("RGB", (columns * width, -(-len(tiles) // columns) * height), "white")
+    for n, tile in enumerate(tiles):
+        page.paste(tile, (n % columns * width, n // columns * height))
+    return page
 
-    Args:
-        image: any picture; see `to_picture`.
-        box: (top, left, bottom, right) in pixels, bottom and right excluded, as `top_patches` gives it.
-        colour: of the frame.
-        width: of the frame in pixels, drawn inwards.
 
-    Returns:
-        A PIL picture.
+def titled(tile: Drawable | str, title: str, side: int) -> Image.Image:
+    """A picture, or a text in its place, as a square with a title above it: `(side + 8, side + 28)`, for `sheet`."""
+    page = Image.new("RGB", (side + 8, side + 28), "white")
+    page.paste(note(tile, side) if isinstance(tile, str) else to_picture(tile).resize((side, side)), (0, 22))
+    ImageDraw.Draw(page).text((2, 3), title, "black", ImageFont.load_default(14))
+    return page
 
-    Example:
-        >>> vh.draw_box(vh.load_image("koala"), (10, 20, 60, 90));
 
-    Taught in: 02_inside_the_layers.
-    """
+def note(text: str, side: int) -> Image.Image:
+    """A grey square with a text, where there is no picture."""
+    page = Image.new("RGB", (side, side), (235, 235, 235))
+    lines = textwrap.wrap(text, side // 7)[: side // 16 - 1]
+    ImageDraw.Draw(page).multiline_text((6, 6), "\n".join(lines), (60, 60, 60), ImageFont.load_default(12))
+    return page
+
+
+def row(pictures: Sequence[Drawable]) -> Image.Image:
+    """Pictures of any size side by side on white, 8 pixels apart."""
+    pictures, left = [to_picture(picture) for picture in pictures], 0
+    page = Image.new("RGB", (sum(p.width + 8 for p in pictures) - 8, max(p.height for p in pictures)), "white")
+    for picture in pictures:
+        page.paste(picture, (left, 0))
+        left += picture.width + 8
+    return page
+
+
+def draw_box(image: Drawable, box: tuple[int, int, int, int], *, colour="red", width: int = 2) -> Image.Image:
+    """A copy of a picture with a frame inside a box (top, left, bottom, right), the last two excluded. Lesson 02."""
     picture = to_picture(image).copy()
     top, left, bottom, right = box
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=colour, width=width)
     return picture
 
 
-def probability_bars(labels: list[str], probabilities: list[float], *, width: int = 440) -> np.ndarray:
-    """Labels, bars and percentages as a picture: what an explorer shows beside a photograph.
-
-    Args:
-        labels: one for each bar; long ones are cut.
-        probabilities: 0..1, as many.
-        width: of the picture in pixels.
-
-    Returns:
-        uint8 `(26 * bars, width, 3)`.
-
-    Example:
-        >>> probability_bars(["koala"], [0.99]).shape
-        (26, 440, 3)
-    """
+def probability_bars(labels: Sequence[str], probabilities: Sequence[float], *, width: int = 440) -> np.ndarray:
+    """Labels, bars and percentages as a picture, uint8 `(26 * bars, width, 3)`; long labels are cut."""
     font, middle, room = ImageFont.load_default(14), 170, width - 170 - 60
     picture = Image.new("RGB", (width, 26 * len(labels)), "white")
     draw = ImageDraw.Draw(picture)
     for n, (label, p) in enumerate(zip(labels, probabilities, strict=True)):
-        y = 26 * n + 13
+        y, end = 26 * n + 13, middle + round(room * p)
         draw.text((middle - 8, y), label if len(label) <= 22 else label[:21] + "…", "black", font, anchor="rm")
-        draw.rectangle((middle, y - 8, middle + round(room * p), y + 8), fill=(31, 119, 180))
-        draw.text((middle + round(room * p) + 6, y), f"{p:.1%}", "black", font, anchor="lm")
+        draw.rectangle((middle, y - 8, end, y + 8), fill=(31, 119, 180))
+        draw.text((end + 6, y), f"{p:.1%}", "black", font, anchor="lm")
     return np.asarray(picture)
+
+
+def figure_pixels(draw: Callable, width: float, height: float, *, dpi: int = 80) -> np.ndarray:
+    """What `draw(ax)` draws with matplotlib, as uint8 `(H,W,3)`, without touching the notebook's own figures."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    canvas = FigureCanvasAgg(Figure(figsize=(width, height), dpi=dpi, layout="constrained"))
+    draw(canvas.figure.subplots())
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def curve_picture(curves: Sequence, at: int, xlabel: str = "of the pixels deleted") -> np.ndarray:
+    """Curves of shares 0..1 over the share done, uint8 `(224, 260, 3)`: the last in blue with a dot at step `at`."""
+
+    def draw(ax):
+        for curve in curves:
+            last = curve is curves[-1]
+            share = np.linspace(0, 1, len(curve))
+            ax.plot(share, numbers(curve), color="tab:blue" if last else "0.67", linewidth=2)
+        ax.plot(share[at], float(curve[at]), "o", color="tab:red", clip_on=False)
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_ticks([0, 0.5, 1], ["0%", "50%", "100%"])
+        ax.spines[["top", "right"]].set_visible(False)
+
+    return figure_pixels(draw, 3.25, 2.8)
+
+
+def to_png(picture: Drawable) -> bytes:
+    """PNG bytes of a picture; uint8 `(H,W)` goes through viridis as a colour table (three times less to compress).
+
+    >>> vh.to_png(vh.mosaic(torch.rand(4, 8, 8)))[:4]
+    b'\\x89PNG'
+    """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
+    if image.mode == "L":
+        image.putpalette(palette().tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

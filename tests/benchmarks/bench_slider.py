@@ -26,6 +26,6 @@ if __name__ == "__main__":
         net = vh.load_model(name)
         for layer in layers:
             explorer = vh.explore_features(net, "koala", layers=[layer])
-            spent = steps(explorer, explorer.children[2].children[0])
+            spent = steps(explorer, explorer.controls["channel"])
             shape = "x".join(map(str, explorer.result.map.shape))
             print(f"{name:14s} {layer:22s} map {shape:8s} median {median(spent):5.1f} ms, slowest {max(spent):5.1f} ms")

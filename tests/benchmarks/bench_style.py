@@ -19,8 +19,7 @@ import torch
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.style import CONTENT_LAYER, STYLE_LAYERS, StyleRun
-from vizhelpers.style_losses import find_layers
+from vizhelpers.methods.style import Choices, StyleRun, find_layers
 
 CONTENT_WEIGHT = 0.02
 
@@ -29,7 +28,8 @@ class Plain:
     """Style transfer as most notebooks have it."""
 
     def __init__(self, net: nn.Module, content: torch.Tensor, style: torch.Tensor, whole: bool):
-        self.layers = [int(name.split(".")[-1]) for name in find_layers(net, [*STYLE_LAYERS, CONTENT_LAYER])]
+        names = find_layers(net, [*Choices.style_layers, Choices.content_layer])
+        self.layers = [int(name.split(".")[-1]) for name in names]
         self.net = net if whole else net[: max(self.layers) + 1]
         with torch.no_grad():
             self.goal = self.features(content)[-1].clone()
@@ -96,7 +96,6 @@ def main() -> None:
     runs["plain, cut off"] = Plain(plain_net, content, style, False)
     same = {"net": net, "size": size, "stages": 1, "steps": 10_000, "content_weight": CONTENT_WEIGHT}
     runs["ours"] = StyleRun("koala", "great_wave", pyramid=0, **same)
-    print(f"ours runs with {runs['ours'].pace}")
     spent, losses = {name: [] for name in runs}, {name: [] for name in runs}
     for number in range(max(options.steps, options.rounds + 2)):
         for name, run in runs.items():  # in turns, so that a busy moment hits all alike

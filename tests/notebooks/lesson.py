@@ -132,13 +132,13 @@ class Lesson:
 
 
 def try_check(part: Part) -> tuple[str, str] | None:
-    """(check name, answer name) where the cell is only `vh.try_check(vh.check_xxx, answer)`, else None."""
+    """(check name, answer name) where the cell is only `checks.try_check(checks.check_xxx, answer)`, else None."""
     match part.tree.body:
         case [
             ast.Expr(
                 ast.Call(
-                    func=ast.Attribute(ast.Name("vh"), "try_check"),
-                    args=[ast.Attribute(ast.Name("vh"), check), ast.Name(answer)],
+                    func=ast.Attribute(ast.Name("checks"), "try_check"),
+                    args=[ast.Attribute(ast.Name("checks"), check), ast.Name(answer)],
                     keywords=[],
                 )
             )

@@ -74,6 +74,12 @@ def portable(lesson: Lesson) -> Iterator[str]:
                 yield f"cell {p.cell}, line {e.lineno}: does not parse: {e.msg}"
 
 
+def checks(lesson: Lesson) -> Iterator[str]:
+    for p in lesson.parts:
+        if hit := re.search(r"\bvh\.(check_\w*|try_check)", p.text):
+            yield f"cell {p.cell}: {hit[0]!r}: the checks are a package of their own: checks.{hit[1]}"
+
+
 def short_cells(lesson: Lesson) -> Iterator[str]:
     sizes = {p.cell: sum(1 for line in p.text.splitlines() if line.strip()) for p in lesson.code}
     if not sizes:
@@ -153,7 +159,9 @@ def setup(lesson: Lesson) -> Iterator[str]:
     vh, tv = (re.search(rf"^(?:import|from) {m}\b", code, re.M) for m in ("vizhelpers", "torchvision"))
     if not any("import vizhelpers as vh" in p.text for p in section.code):
         yield f"cell {section.cell}: the set-up cell must 'import vizhelpers as vh'"
-    elif tv and vh and tv.start() < vh.start():
+    if re.search(r"\bchecks\.", code) and not any(re.search(r"^import checks\b", p.text, re.M) for p in section.code):
+        yield f"cell {section.cell}: the set-up cell must 'import checks', which the exercises use"
+    if tv and vh and tv.start() < vh.start():
         yield "notebook: import vizhelpers before torchvision (it makes torchvision importable beside CPU torch)"
 
 
@@ -235,11 +243,11 @@ def _exercise(e: Exercise) -> Iterator[str]:
     if not re.search(r"\b\d+\s*min", facts):
         yield "names no minutes ('10 minutes')"
     if not e.check or not e.check[1].startswith("check_"):
-        yield "has no check cell; it holds only 'vh.try_check(vh.check_xxx, answer)'"
+        yield "has no check cell; it holds only 'checks.try_check(checks.check_xxx, answer)'"
     elif not e.stub:
         yield f"has no stub cell above the check that defines '{e.check[2]}'"
     if any("try_check" in p.text and not try_check(p) for p in e.code):
-        yield "has a cell with vh.try_check and other code; the check stands alone: vh.try_check(vh.check_xxx, answer)"
+        yield "has a cell with other code beside checks.try_check(checks.check_xxx, answer); the check stands alone"
     if not any(s.lower().startswith("hint") for s, _ in e.folded):
         yield "has no folded hints (<details><summary>Hint</summary>, blank line, text, </details>)"
     if not e.solution:
@@ -252,5 +260,5 @@ def _exercise(e: Exercise) -> Iterator[str]:
             yield f"has a solution that does not parse: {error.msg}"
 
 
-EVERY = (name, stripped, kernel, ids, portable, short_cells, folds)
+EVERY = (name, stripped, kernel, ids, portable, checks, short_cells, folds)
 ANATOMY = (opening, sections, setup, blocks, play, exercises)

@@ -16,7 +16,7 @@ CELLS = [  # (id, markdown or code)
         "Time: 10 minutes · Needs: nothing · Runs offline on CPU\n\n"
         "## You will be able to\n\n- compute a mean\n- read it\n- check it\n\n## Setup",
     ),
-    ("setup", "CODE\nimport torch\n\nimport vizhelpers as vh"),
+    ("setup", "CODE\nimport torch\n\nimport checks\nimport vizhelpers as vh"),
     (
         "b1-idea",
         "## 1. The mean\n\n**Idea** The mean adds all values `(H, W)` and divides by how many there are.\n\n"
@@ -33,7 +33,7 @@ CELLS = [  # (id, markdown or code)
         "## Exercises\n\n### Exercise 1: the largest value\n\nEasy · 3 minutes\n\nReturn the largest value of `x`.",
     ),
     ("ex1-stub", "CODE\ndef largest(x):\n    return None  # your code"),
-    ("ex1-check", "CODE\nvh.try_check(vh.check_largest, largest)"),
+    ("ex1-check", "CODE\nchecks.try_check(checks.check_largest, largest)"),
     (
         "ex1-folded",
         "<details><summary>Hint</summary>\n\nA tensor has a method.\n\n</details>\n\n"
@@ -42,7 +42,7 @@ CELLS = [  # (id, markdown or code)
         "### Exercise 2: the range\n\nMedium · 5 minutes\n\nReturn largest minus smallest.",
     ),
     ("ex2-stub", "CODE\ndef spread(x):\n    return None  # your code"),
-    ("ex2-check", "CODE\nvh.try_check(vh.check_spread, spread)"),
+    ("ex2-check", "CODE\nchecks.try_check(checks.check_spread, spread)"),
     (
         "ex2-folded",
         "<details><summary>Hint</summary>\n\nTwo methods.\n\n</details>\n\n<details><summary>Solution</summary>\n\n"

@@ -41,7 +41,7 @@ def names(code: str) -> tuple[set[str], set[str], set[str]]:
                 changed.add(node.value.id)
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):  # kept.append(x)
                 owner = node.value.func.value if isinstance(node.value.func, ast.Attribute) else None
-                changed |= {owner.id} - {"vh", "plt", "torch", "F"} if isinstance(owner, ast.Name) else set()
+                changed |= {owner.id} - {"vh", "checks", "plt", "torch", "F"} if isinstance(owner, ast.Name) else set()
     return anew, changed, uses
 
 
@@ -79,7 +79,7 @@ def instrument(path) -> tuple[nbformat.NotebookNode, list[dict]]:
             check_cell, check, answer = e.check
             if check_cell.cell == i:
                 solution = nbformat.v4.new_code_cell(e.solution)
-                bare = nbformat.v4.new_code_cell(f"vh.{check}({answer})")
+                bare = nbformat.v4.new_code_cell(f"checks.{check}({answer})")
                 again = nbformat.v4.new_code_cell(cell.source)
                 cells += [solution, bare, again]
                 found.append({"name": e.title, "unsolved": cell, "solved": again})
@@ -120,7 +120,7 @@ def test_solutions_pass_and_stubs_do_not(notebook):
 
 
 STAND_IN = """import torch
-class vh:
+class checks:
     def check_largest(f):
         assert f(torch.tensor([1., 5.])) == 5, "largest([1, 5]) should be 5, the largest value"
     def check_spread(f):

@@ -1,107 +1,294 @@
-"""What all explorers share: controls, a line of text, pictures, step buttons, errors said on the page."""
+"""What all explorers share: say the controls and one function from their values to pictures; the rest is here."""
 from __future__ import annotations
 
+import asyncio
 import base64
 import html
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from inspect import signature
+from threading import RLock, get_ident
+from time import perf_counter
 
 import ipywidgets as W
-import numpy as np
 from PIL import Image
+from torch import Tensor, nn
 
-from ..pictures import load_image
-from ..render import to_png
+from ..device import info_of
+from ..methods.activations import channel_response
+from ..render import row, to_picture, to_png
+from ..targets import Neuron, categories, class_index, predict
+
+
+class Html(str):
+    """Text of an explorer that is HTML already, every name in it escaped."""
 
 
 class Explorer(W.VBox):
-    """Controls, a line of text and pictures; `.result` always holds the numbers behind what is shown.
+    """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
 
-    Keyboard: click a slider, then arrow keys, Page Up/Down, Home and End; the buttons step by one.
+    `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches; a number takes the
+    place of a value of its name. A control is a list (drop-down), a `range` or `slide(...)`, `Classes`, a `Search`, or
+    any widget with a value. `wait` is the text while something is computed that is too slow to follow a slider.
     """
 
-    def __init__(self, controls: Sequence[W.Widget], pictures: int):
-        self.result = None
-        self.text = W.HTML()
-        self.images = [W.Image(format="png", layout=W.Layout(margin="0 8px 0 0")) for _ in range(pictures)]
-        rows = [W.HBox([control, *self._steps(control)]) for control in controls]
-        for control in controls:  # room for a long layer name beside the slider
-            if isinstance(control, (W.IntSlider, W.SelectionSlider)):
-                control.layout = W.Layout(width="480px", max_width="80%")
-        top = W.Layout(align_items="flex-start", flex_flow="row wrap")
-        super().__init__([*rows, self.text, W.HBox(self.images, layout=top)], layout=W.Layout(align_items="flex-start"))
-        self.add_class("vizhelpers-explorer")
-
-    @staticmethod
-    def _steps(control: W.Widget) -> list[W.Button]:
-        """Two buttons that move a slider by one: Notebook 7 keeps the arrow keys for its own cell cursor."""
-        if not isinstance(control, (W.IntSlider, W.SelectionSlider)):
-            return []
-
-        def move(by: int):
-            if isinstance(control, W.IntSlider):
-                control.value = min(max(control.value + by, control.min), control.max)
+    def __init__(self, look: Callable, *, wait: str = "", **controls):
+        self.look, self.wait, self.images, self.result, self.lock, self.mover = look, wait, [], None, RLock(), None
+        self.text, self.pictures = W.HTML(), W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
+        self.controls, rows = {}, []
+        for name, control in controls.items():
+            if not isinstance(control, W.Widget):
+                control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
+            control.description = control.description or name
+            if isinstance(control, Search):
+                control.observe(partial(self._searched, control.find), "value")
             else:
-                control.index = min(max(control.index + by, 0), len(control.options) - 1)
+                self.controls[name] = control
+                control.observe(partial(self._moved, name), "value")
+            if len(getattr(control, "options", "any")) > 1 or hasattr(control, "ask"):  # else nothing to choose
+                rows.append(W.HBox([control, *getattr(control, "beside", [])]))
+        super().__init__([*rows, self.text, self.pictures], layout=W.Layout(align_items="flex-start"))
+        self.add_class("vizhelpers-explorer")
+        self.set(**{name: c.start for name, c in self.controls.items() if getattr(c, "start", None) is not None})
 
-        buttons = []
-        for sign, by, tip in (("◀", -1, "one back"), ("▶", 1, "one on")):
-            buttons.append(W.Button(description=sign, tooltip=tip, layout=W.Layout(width="36px")))
-            buttons[-1].on_click(lambda _, by=by: move(by))
-        return buttons
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself."""
+        with self.lock:
+            before, self.mover = self.mover, get_ident()
+            try:
+                yield
+            finally:
+                self.mover = before
 
-    def on_change(self, control: W.Widget, action: Callable[[], None]) -> None:
-        """Run an action when a control moves; JupyterLab shows its exceptions nowhere, so say them in the text too."""
+    def _moved(self, name: str, change) -> None:
+        if self.mover != get_ident() and change.new != "":  # emptied to type another name
+            self.said(lambda: self.set(**{name: self.controls[name].value}))
 
-        control.observe(lambda _: self.said(action), "value")
+    def _searched(self, find: Callable, change) -> None:
+        if change.new.strip():
+            self.said(lambda: self.set(**find(change.new.strip())))
 
-    def said(self, action: Callable[[], None]) -> None:
-        """Run an action of a control, a button or a clock; say on the page what went wrong."""
+    def said(self, action: Callable[[], object]) -> None:
+        """Run an action of a control; no front end shows its exceptions, so say them on the page too."""
         try:
-            action()
+            with self._alone():
+                action()
         except Exception as error:
             self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
             raise
 
-    def put(self, number: int, picture: np.ndarray, colours: str | np.ndarray = "viridis") -> None:
-        """Show an array in one of the picture places, pixel for pixel."""
-        self.images[number].value = to_png(picture, colours=colours)
-        self.images[number].width, self.images[number].height = str(picture.shape[1]), str(picture.shape[0])
+    def set(self, **values) -> None:
+        """Move controls, ask those that depend on them anew what there is to choose, draw once."""
+        if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
+            self.text.value = self.wait
+        moved = set() if self.result else set(self.controls)
+        with self._alone():
+            for name, control in self.controls.items():
+                if hasattr(control, "ask") and moved & set(signature(control.ask).parameters):
+                    choices, value = control.ask(**self._of(control.ask))
+                    if isinstance(choices, range):
+                        control.max = choices[-1]  # clips a larger value
+                    else:
+                        control.options = choices
+                    if value is not None:
+                        values.setdefault(name, value)
+                    moved.add(name)
+                if name in values:
+                    control.value = values[name]
+                    moved.add(name)
+            self.draw()
 
-    def still(self) -> bytes:
-        """The pictures now shown, side by side, as PNG bytes: what GitHub and exported pages show."""
-        parts = [Image.open(io.BytesIO(image.value)).convert("RGB") for image in self.images]
-        sheet = Image.new("RGB", (sum(p.width + 8 for p in parts) - 8, max(p.height for p in parts)), "white")
-        left = 0
-        for part in parts:
-            sheet.paste(part, (left, 0))
-            left += part.width + 8
-        buffer = io.BytesIO()
-        sheet.save(buffer, "PNG")
-        return buffer.getvalue()
+    def _of(self, function: Callable) -> dict:
+        """The values of the controls that a function names."""
+        return {name: self.controls[name].value for name in signature(function).parameters}
+
+    def draw(self) -> None:
+        values = {}
+        for name, control in self.controls.items():
+            acts = getattr(control, "acts", None)
+            control.disabled = bool(acts) and not acts(**self._of(acts))
+            values[name] = None if control.disabled else control.value
+        text, pictures, numbers = self.look(**values)
+        values |= numbers
+        self.result = namedtuple("Result", values)(**values)
+        self.text.value = text if isinstance(text, Html) else html.escape(text, quote=False).replace("\n", "<br>")
+        if not self.images:
+            self.images = [W.Image(format="png", layout=W.Layout(margin="0 8px 0 0")) for _ in pictures]
+            self.pictures.children = self.images
+        for image, picture in zip(self.images, pictures, strict=True):
+            picture = picture if isinstance(picture, Image.Image) else to_picture(picture)
+            image.value, image.width, image.height = to_png(picture), str(picture.width), str(picture.height)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.result!r:.80})"
 
+    def still(self) -> Image.Image:
+        """What a page without a kernel (GitHub, an exported lesson) shows: the pictures as they are now."""
+        return row([Image.open(io.BytesIO(image.value)) for image in self.images])
+
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs) or {}
-        bundle["image/png"] = base64.b64encode(self.still()).decode()
-        return bundle
+        return bundle | {"image/png": base64.b64encode(to_png(self.still())).decode()}
 
 
-def named(images) -> dict[str, Image.Image]:
-    """Pictures by name: from a mapping, a list of names or pictures, or one of them."""
-    if isinstance(images, Mapping):
-        return {str(name): load_image(image) for name, image in images.items()}
-    items = list(images) if isinstance(images, (list, tuple)) else [images]
-    if not items:
-        raise ValueError("There is no picture to explore: give at least one name, path or picture.")
-    names = [str(i) if isinstance(i, (str, bytes)) or hasattr(i, "__fspath__") else f"picture {n}"
-             for n, i in enumerate(items)]  # fmt: skip
-    return {name: load_image(item) for name, item in zip(names, items, strict=True)}
+class Stepwise(Explorer):
+    """An explorer of long work with Start, Stop and a bar: one step at a time between the page's events.
+
+    `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets.
+    `look(self, **values)` shows how far `.job` (or None) is, after `every` steps.
+    """
+
+    def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
+        self.make, self.every = make, every
+        self.start = W.Button(description=button, button_style="success", icon="play")
+        self.stop = W.Button(description="Stop", icon="stop")
+        self.bar = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px"))
+        super().__init__(partial(look, self), **controls)
+        *rows, text, pictures = self.children
+        self.children = [*rows, W.HBox([self.start, self.stop, self.bar]), text, pictures]
+        self.start.on_click(lambda _: self.said(self.begin))
+        self.stop.on_click(lambda _: self.said(self.halt))
+
+    def set(self, **values) -> None:
+        with self._alone():
+            self.job = None
+            self._set_running(False)
+            super().set(**values)
+
+    def draw(self) -> None:
+        self.bar.max, self.bar.value = (self.job.total, self.job.done) if self.job else (1, 0)
+        super().draw()
+
+    def begin(self, at_once: bool = False) -> None:
+        """Go on from where the job stands, with a new one when it is complete."""
+        if self._running:
+            return
+        if self.job is None or self.job.done == self.job.total:
+            self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
+        self._set_running(True)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a plain Python program: there is nobody who could click in between
+            at_once = True
+        while at_once and self._running:
+            self._step()
+        if self._running:
+            self._tick(loop, self.job)
+
+    def halt(self) -> None:
+        """Stop after the step that runs; what is done is kept, and Start goes on from there."""
+        self._set_running(False)
+        self.draw()
+
+    def _tick(self, loop, job) -> None:
+        """One step, then give way: a click on Stop is handled before the next one."""
+        if self._running and job is self.job:
+            self.said(self._step)
+            loop.call_later(0.02, self._tick, loop, job)
+
+    def said(self, action: Callable[[], object]) -> None:
+        try:
+            super().said(action)
+        except Exception:
+            self._set_running(False)
+            raise
+
+    def _step(self) -> None:
+        begun = perf_counter()
+        self.job.step()
+        self.spent += perf_counter() - begun
+        if self.job.done == self.job.total:
+            self._set_running(False)
+        if self.job.done % self.every == 0 or not self._running:
+            self.draw()
+
+    def _set_running(self, running: bool) -> None:
+        self._running = self.start.disabled = running
+        self.stop.disabled = not running
 
 
-def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
-    """A small array with every value as a square, about `side` pixels in all, without smoothing."""
-    factor = max(1, side // max(picture.shape[:2]))
-    return picture.repeat(factor, 0).repeat(factor, 1)
+# --- controls --------------------------------------------------------------------------------------------------------
+def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = None, play: bool = False):
+    """A slider, with step buttons, over a `range` or a list (of values or of (label, value)).
+
+    Or over what a function of controls named before it gives: `(range, value)`, with None the value stays if it can.
+    `slow`: it waits until it is let go; `acts`, a function of controls, says whether it counts: else it is grey and
+    `look` gets None; `play`: a button runs it.
+    """
+    how = dict(continuous_update=not slow, layout=W.Layout(width="480px", max_width="80%"))
+    if isinstance(choices, list):
+        control = W.SelectionSlider(options=choices, **how)
+    else:
+        first = range(1) if callable(choices) else choices
+        control = W.IntSlider(min=first[0], max=first[-1], step=first.step, **how)
+        if callable(choices):
+            control.ask = choices
+    control.start, control.acts, control.beside = start, acts, []
+
+    def move(by: int):
+        if isinstance(choices, list):
+            control.index = min(max(control.index + by, 0), len(control.options) - 1)
+        else:
+            control.value += by * control.step  # stays between its ends by itself
+
+    for sign, by, tip in (("◀", -1, "one back"), ("▶", 1, "one on")):  # Notebook 7 keeps the arrow keys for itself
+        button = W.Button(description=sign, tooltip=tip, layout=W.Layout(width="36px"))
+        button.on_click(lambda _, by=by: move(by))
+        control.beside.append(button)
+    if play:
+        control.beside.append(W.Play(value=control.max, min=control.min, max=control.max, interval=200))
+        W.jslink((control.beside[-1], "value"), (control, "value"))
+    return control
+
+
+class Search(W.Text):
+    """A box for words; `find(words)` says which values of which controls they mean."""
+
+    def __init__(self, find: Callable[[str], dict], placeholder: str):
+        super().__init__(description="search", placeholder=placeholder, continuous_update=False)
+        self.find = find
+
+
+class Classes(W.Dropdown):
+    """The control `target`: the five most probable classes of the picture, and by its `.search` any other.
+
+    On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor], layer: str):
+        self.model, self.inputs, self.layer = model, inputs, None if has_classes(model) else layer
+        word = "channel" if self.layer else "class"
+        super().__init__(description=word)
+        self.search = Search(self.find, f"another {word}, then Enter")
+
+    def ask(self, picture: str) -> tuple[list, int | Neuron]:
+        x = self.inputs[picture]
+        if self.layer:
+            means, channels = channel_response(self.model, x, self.layer)[0].topk(5)
+            found = [(f"{self.layer} channel {k}, mean {v:.2f}", Neuron(self.layer, k))
+                     for v, k in zip(means.tolist(), channels.tolist(), strict=True)]  # fmt: skip
+        else:
+            found = [(f"{p.label} {p.probability:.1%}", p.index) for p in predict(self.model, x)]
+        return found, found[0][1]
+
+    def find(self, words: str) -> dict:
+        number = int(words) if words.isdigit() else words
+        if self.layer:
+            number, label = Neuron(self.layer, number), f"{self.layer} channel {number}"
+        else:
+            number = class_index(self.model, number)
+            label = categories(self.model)[number]
+        if number not in dict(self.options).values():
+            self.options = [*self.options, (label, number)]
+        return {"target": number}
+
+    def name(self, target: int | Neuron) -> str:
+        return next(label for label, value in self.options if value == target)
+
+
+def has_classes(model: nn.Module) -> bool:
+    return getattr(info_of(model), "has_classifier", True)

@@ -1,0 +1,70 @@
+"""Checks of the exercises of lesson 06_fooling_images."""
+import math
+
+import torch
+from torch import nn
+
+from .kit import compare, judge, net, noise, run, several
+
+
+def check_step(answer):
+    """Exercise 06.1: `answer(pixels, gradient, length) -> pixels`, one clipped step per picture."""
+    pixels, gradient = noise(2, 3, 5, 6).sigmoid(), noise(2, 3, 5, 6, seed=2)
+    gradient[1] *= 1e-4  # the second picture's gradient is tiny; its step is as long
+    unit = torch.stack([g / math.sqrt(sum(v * v for v in g.flatten().tolist())) for g in gradient])
+    for length in (20.0, 900.0):
+        def stepped(change, length=length):
+            return (pixels + length / 255 * change).clamp(0, 1)
+
+        judge(answer, stepped(unit), {
+            "length is in units of 0..255: divide it by 255": stepped(255 * unit),
+            "this goes downhill: add the step": stepped(-unit),
+            "the step has the gradient's own length: divide each picture's gradient by its norm": stepped(gradient),
+            "the norm was taken over the whole batch: each picture has its own": stepped(gradient / gradient.norm()),
+            "only the signs are left; the step is to go along the gradient itself": stepped(gradient.sign()),
+            "values leave 0..1: end with .clamp(0, 1)": pixels + length / 255 * unit,
+        }, pixels, gradient, length, hint="(pixels + length / 255 * gradient / its norm), clipped to 0..1")  # fmt: skip
+
+
+def check_sizes(answer):
+    """Exercise 06.2: `answer(start, picture) -> (l2, linf)` of the uint8 file, each `(N,)`, in 0..255."""
+    levels = (20 + 210 * noise(3, 3, 4, 5).sigmoid()).round()
+    change = 3 * noise(3, 3, 4, 5, seed=2)
+    change[1] = 0.3  # rounds to nothing
+    change[2] = -change[2].abs()
+    steps = torch.tensor([[round(v) for v in row] for row in change.flatten(1).tolist()])
+
+    def sizes(change):
+        change = change.flatten(1).double()
+        return {"l2": change.square().sum(1).sqrt(), "linf": change.abs().amax(1)}
+
+    got = several(run(answer, levels / 255, (levels + change) / 255), "l2", "linf")
+    for mine, (name, want) in zip(got, sizes(steps).items(), strict=True):
+        compare(mine, want, {
+            f"{name} is in units of 0..1: multiply by 255": want / 255,
+            f"this is the {name} of the floating point picture: a file holds whole numbers, so round to levels first":
+                sizes(change)[name],
+            f"{name} comes from uint8, which has no negative numbers, 3 - 5 becomes 254; subtract as float or int":
+                sizes(steps % 256)[name],
+            "linf is the largest magnitude, also of what became darker": steps.amax(1),
+        }, hint=f"{name}, one number per picture")  # fmt: skip
+
+
+def check_escape(answer):
+    """Exercise 06.3: `answer(net, pixels, length, steps) -> (pixels, taken)`: away from its own class."""
+    for seed, length, most in ((0, 12.0, 99), (4, 30.0, 99), (0, 12.0, 2)):
+        model = net(nn.Flatten(), nn.Linear(3 * 6 * 6, 2), seed=seed).requires_grad_()
+        pixels = 0.45 + 0.1 * noise(1, 3, 6, 6, seed=seed).sigmoid()
+        scores = model(pixels)[0].detach()
+        own = int(scores.argmax())
+        slope = (model[1].weight[own] - model[1].weight[1 - own]).detach().view(1, 3, 6, 6)  # the lead is linear
+        gain = length / 255 * float(slope.norm())
+        want = min(most, math.floor(float(scores[own] - scores[1 - own]) / gain) + 1)
+        mine, taken = several(run(answer, model, pixels, length, most), "the changed pixels", "the steps taken")
+        moved = torch.as_tensor(mine).detach() - pixels
+        assert (moved * slope).sum() <= 0, "the net gets surer of its class: this goes uphill, subtract the step."
+        late = f"all {most} steps were taken although the winner changed after {want}: test it before every step."
+        assert taken != most or want == most, late
+        compare(taken, want, hint=f"the winner changes after {want} steps of length {length:g} (limit {most})")
+        compare(moved, -want * length / 255 * slope / slope.norm(), tol=5e-3, hint="the number of steps is right, the "
+                "picture is not: go against the gradient of the first winner's log-probability, length / 255 a step")

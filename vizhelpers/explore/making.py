@@ -1,0 +1,212 @@
+"""Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+from functools import lru_cache
+
+import ipywidgets as W
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from ..device import device_of, in_batches, info_of
+from ..images import from_pixels, inputs_of, load_image, named, to_display, to_input
+from ..methods.fooling import fool
+from ..methods.occlusion import Sweep
+from ..methods.style import StyleRun, default_net
+from ..methods.synthesis import Ascent, dreams, recipe_for
+from ..render import coloured, note, probability_bars, to_picture
+from ..targets import Neuron, categories, class_index, class_scores, settled
+from .base import Explorer, Html, Stepwise, slide
+
+FILLS = ("grey", "black", "white", "blurred")
+SIDE = 224  # of each picture on the page, in pixels
+
+
+def explore_fooling(model: nn.Module, images, target="school bus", *, step: float = 40, steps: int = 40) -> Explorer:
+    """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
+
+    The box takes a number, a label, or a part that only one label has. `.result` is `(picture, label, step, fooled,
+    probabilities)`, the last `(T+1,C)`, of the picture after each step. Lesson 06.
+    """
+    inputs, labels = inputs_of(images, model), categories(model)
+
+    def index(label):
+        return class_index(model, int(label) if label.strip().isdigit() else label)
+
+    @lru_cache(16)
+    def run(picture, c):
+        found = fool(model, inputs[picture], c, step=step, steps=steps, record=True)
+        with torch.no_grad():
+            said = in_batches(lambda part: class_scores(model, part).softmax(1), from_pixels(model, found.frames[0]))
+        return found, said.cpu()
+
+    def look(picture, label, step):
+        c = index(label)
+        found, said = run(picture, c)
+        now, change = found.frames[0, step].cpu(), (found.frames[0, step] - found.start[0]).cpu()
+        best = said[step].topk(min(5, said.shape[1])).indices.tolist()
+        shown = best if c in best else [*best[:-1], c]
+        bars = probability_bars([labels[i] for i in shown], said[step, shown].tolist(), width=380)
+        text = (f"{picture} as {labels[c]}: {float(said[step, c]):.1%} after step {step} of {len(said) - 1} | "
+                f"change L2 {float(change.norm()) * 255:.0f}, Linf {float(change.abs().max()) * 255:.1f} of 255 | "
+                "middle: grey + 20 x change")  # fmt: skip
+        numbers = {"label": labels[c], "fooled": found, "probabilities": said}
+        return text, [to_picture(now), to_picture(0.5 + 20 * change), bars], numbers
+
+    def ending(picture, label):
+        last = len(run(picture, index(label))[1]) - 1
+        return range(last + 1), last
+
+    box = W.Combobox(value=labels[class_index(model, target)], options=list(dict.fromkeys(labels)), description="class",
+                     placeholder="type a part of its name, then Enter", continuous_update=False)  # fmt: skip
+    return Explorer(look, picture=list(inputs), label=box, step=slide(ending),
+                    wait="The net is being fooled; this takes a few seconds ...")  # fmt: skip
+
+
+def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=28, fill="grey") -> Stepwise:
+    """Choose patch, stride and fill, press Start and watch the three maps fill; Stop ends it after the running batch.
+
+    `patch` and `stride` are multiples of 8 and 4 pixels; `fill` is "grey" (the training set's mean), "black", "white"
+    or "blurred". `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09.
+    """
+    if fill not in FILLS:
+        raise ValueError(f"A patch is filled with {', '.join(FILLS)}, not {fill!r}.")
+    x = to_input(load_image(image), model)
+    c, labels = int(settled(model, x, target)), categories(model)
+
+    def make(patch, stride, fill):
+        return Sweep(model, x, c, patch=patch, stride=stride, fill=_filled(model, x, fill))
+
+    def look(run, patch, stride, fill):
+        sweep = run.job or run.make(patch, stride, fill)
+        maps = sweep.result()
+        words = [f"<b>{html.escape(labels[c])}</b>", f"{sweep.done} of {sweep.total} positions"]
+        if 0 < sweep.done < sweep.total:
+            words.append(f"about {run.spent / sweep.done * (sweep.total - sweep.done):.1f} s to go")
+        values = maps.logit[0].flatten().cpu()
+        known = values[~values.isnan()]
+        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+        worst = int(values.nan_to_num(torch.inf).argmin()) if len(known) else len(maps.boxes) // 2
+        words.append(f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if len(known) else "press Start")
+        top, left, bottom, right = maps.boxes[worst].tolist()
+        harmed = x.clone()
+        harmed[0, :, top:bottom, left:right] = sweep.filled[:, top:bottom, left:right]
+        winner, legend = _class_map(maps.winner[0], labels)
+        text = Html(f"{' | '.join(words)}<br>left to right: the most harmful patch; probability (dark 0, bright 1); "
+                    f"logit (dark {low:.1f}, bright {high:.1f}); the winner: {legend}")  # fmt: skip
+        pictures = [to_picture(to_display(harmed, model), side=SIDE),
+                    coloured(maps.probability[0], side=SIDE, scale=(0.0, 1.0)),
+                    coloured(maps.logit[0], side=SIDE, scale=(low, high)),
+                    winner.resize((round(SIDE * winner.width / winner.height), SIDE), Image.Resampling.NEAREST)]
+        return text, pictures, {"maps": maps, "done": sweep.done, "total": sweep.total}
+
+    explorer = Stepwise(make, look, patch=slide(range(8, min(x.shape[2:]) // 2 + 1, 8), patch, slow=True),
+                        stride=slide(range(4, 65, 4), stride, slow=True), fill=W.Dropdown(options=FILLS, value=fill))
+    explorer.begin(at_once=True)  # so that there is something to see before the first click
+    return explorer
+
+
+def _filled(model: nn.Module, x: Tensor, name: str) -> Tensor:
+    """What a patch shows, `(3,1,1)` or `(3,H,W)`, normalised."""
+    from torchvision.transforms.functional import gaussian_blur
+
+    if name == "blurred":
+        return gaussian_blur(x[0], 63, 12.0)
+    return x.new_zeros(3, 1, 1) if name == "grey" else from_pixels(model, x.new_full((1, 3, 1, 1), name == "white"))[0]
+
+
+def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, str]:
+    """A colour for each winning class, the most frequent first, and the legend as HTML."""
+    import matplotlib
+
+    colours = (np.array(matplotlib.colormaps["tab10"].colors) * 255).astype(np.uint8)
+    a = winner.cpu().numpy()
+    found, counts = np.unique(a[a >= 0], return_counts=True)
+    picture, legend = np.full((*a.shape, 3), 235, np.uint8), []
+    picture[a >= 0] = 120
+    for colour, number in zip(colours[:9], found[np.argsort(-counts, kind="stable")], strict=False):
+        picture[a == number] = colour
+        square = f"<span style='color:rgb({','.join(map(str, colour))})'>&#9632;</span>"
+        legend.append(f"{square} {html.escape(labels[int(number)])}")
+    return Image.fromarray(picture), ", ".join(legend) + (", others grey" if len(found) > 9 else "")
+
+
+def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int = 96) -> Stepwise:
+    """Slide over the shipped gallery of what filters and classes want, and grow any of them anew while you watch.
+
+    `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` in pixels and `steps` are of what the button grows,
+    by default 128 on a CPU and 224 on a GPU. `.result` is `(layer, picture, seed, channel, dream, live, history,
+    done, total)`, `live` `(3,H,W)` in 0..1 or None. Lesson 10.
+    """
+    net = getattr(info_of(model), "name", type(model).__name__)
+    rows = [row for row in dreams() if row.net == net]
+    if not rows:
+        known = ", ".join(sorted({row.net for row in dreams()}))
+        raise ValueError(f"There is no gallery for {net} (there is for {known}); use vh.maximize_activation.")
+    size = size or (128 if device_of(model).type == "cpu" else 224)
+    if size < 16 or steps < 1:
+        raise ValueError(f"The button needs a size of 16 or more and a step or more, not {size} and {steps}.")
+    layers = {row.name: [other for other in rows if other.name == row.name] for row in rows}
+
+    def make(layer, picture, seed):
+        row = layers[layer][picture]
+        target = Neuron(row.layer, row.channel) if row.layer else row.channel
+        recipe = recipe_for(model, target)
+        recipe = replace(recipe, size=size, steps=max(1, steps // recipe.stages))
+        return Ascent(model, target, recipe, seed=seed)
+
+    def look(run, layer, picture, seed):
+        row, ascent = layers[layer][picture], run.job
+        words = [f"{row.name}, channel {row.channel}" if row.layer else row.label, f"grown picture {row.score:.1f}",
+                 f"strongest library picture {row.library_score:.1f} ({row.library_picture})"]  # fmt: skip
+        live, history, done, total = None, [], 0, 1
+        if ascent is not None:
+            live, history, done, total = ascent.image()[0], list(ascent.history), ascent.done, ascent.total
+        if history:
+            words.append(f"live: step {done} of {total}, {history[0]:.1f} to {history[-1]:.1f}")
+        words[-1] += "\nleft to right: from the gallery; the library picture that excites it most; what you grow"
+        pictures = [load_image(row.path), load_image(row.library_picture),
+                    note("press Grow one", SIDE) if live is None else to_picture(live)]  # fmt: skip
+        squares = [ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for p in pictures]  # as they were scored
+        numbers = dict(channel=row.channel, dream=row, live=live, history=history, done=done, total=total)
+        return " | ".join(words), squares, numbers
+
+    deepest = [*layers][-1]  # has most to see
+    return Stepwise(make, look, button="Grow one", every=4, layer=W.Dropdown(options=[*layers], value=deepest),
+                    picture=slide(lambda layer: (range(len(layers[layer])), 0)), seed=range(10))  # fmt: skip
+
+
+def explore_style(contents, styles, *, net: nn.Module | None = None, size: int | None = None, steps: int = 45,
+                  **options) -> Stepwise:  # fmt: skip
+    """Choose a picture, a painting and the content's weight, press Start and watch; Stop keeps what there is.
+
+    `contents` and `styles` are names or pictures, or name -> picture; `size` is the shorter side in pixels, by default
+    144 on a CPU and 384 on a GPU; `options` are of `style_transfer`. Lesson 11. `.result` is `(picture, painting,
+    content, start, image, done, total, losses)`: `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or
+    None.
+    """
+    contents, styles, net = named(contents), named(styles), default_net() if net is None else net
+    size = size or (144 if device_of(net).type == "cpu" else 384)
+
+    def make(picture, painting, content, start):
+        return StyleRun(contents[picture], styles[painting], net=net, size=size, steps=steps, content_weight=content,
+                        start=start, **options)  # fmt: skip
+
+    def look(run, picture, painting, content, start):
+        job, done, losses, words = run.job, 0, None, ["press Start"]
+        image = torch.from_numpy(np.array(to_picture(contents[picture]))).permute(2, 0, 1) / 255
+        if job is not None:
+            image, done, words = job.image().cpu(), job.done, []
+            losses = torch.tensor([row[0] for row in job.losses]) if job.losses else None
+            words += [f"loss {float(losses[-1]):.3f}"] if job.losses else []
+            words += [f"{run.spent / done:.2f} s a step"] if 0 < done < steps else []
+        text = f"{' | '.join([f'step {done} of {steps}', *words])}\nleft to right: picture, painting, result"
+        pictures = [to_picture(p, side=256) for p in (contents[picture], styles[painting], image)]
+        return text, pictures, dict(image=image, done=done, total=steps, losses=losses)
+
+    weights = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    return Stepwise(make, look, picture=list(contents), painting=list(styles), content=slide(weights, 0.02, slow=True),
+                    start=["content", "noise"])  # fmt: skip

@@ -1,0 +1,175 @@
+"""Class activation maps: CAM, Grad-CAM, Grad-CAM++ and Guided Grad-CAM (lesson 08)."""
+from __future__ import annotations
+
+import warnings
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..device import check_same_device
+from ..hooks import capture, evaluating, with_gradients
+from ..images import upsampled
+from ..targets import Neuron, Target, class_scores, resolve_target, score, settled
+from .gradients import guided_backprop
+
+Layer = str | nn.Module | None  # a dotted name, a module, or the method's own choice
+_NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten, nn.Unflatten)
+
+
+# ---- where a net keeps its maps -------------------------------------------------------------------------------------
+_known: WeakKeyDictionary[nn.Module, tuple[dict, dict]] = WeakKeyDictionary()  # its modules; size of picture -> answer
+
+
+def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None]:
+    """The layers that put out maps, in running order, and the last linear layer or convolution that ran.
+
+    Found by running the net once; remembered for each size of picture, until a module of the net is replaced.
+    """
+    check_same_device(model, x)
+    modules = {name: module for name, module in model.named_modules() if name}
+    if model not in _known or _known[model][0] != modules:
+        _known[model] = modules, {}
+    known, size = _known[model][1], x.shape[1:]
+    if size not in known:
+        with torch.no_grad(), evaluating(model), capture(model, *modules) as acts:
+            model(x[:1])
+        layers = [
+            name for name, outs in acts.calls.items()
+            if len(outs) == 1 and isinstance(outs[0], Tensor) and outs[0].dim() == 4 and max(outs[0].shape[2:]) > 1
+            and type(modules[name]) not in _NO_LAYERS_OF_THEIR_OWN and "Pool" not in type(modules[name]).__name__
+        ]  # fmt: skip
+        heads = [name for name in acts.calls if isinstance(modules[name], (nn.Linear, nn.Conv2d))]
+        known[size] = layers, heads[-1] if heads else None
+    return known[size]
+
+
+def map_layers(model: nn.Module, x: Tensor) -> list[str]:
+    """The layers on the way through a net that put out maps, in running order, blocks as a whole."""
+    layers, _ = _anatomy(model, x)
+    outer = [name for name in layers if not any(name.startswith(block + ".") for block in layers)]
+    return outer if len(outer) > 2 else layers
+
+
+def cam_layer(model: nn.Module, x: Tensor) -> str:
+    """The layer that CAM methods take by default: the last stack of maps before pooling and classifier. Lesson 08.
+
+    >>> vh.cam_layer(net, x)
+    'features.12'
+    """
+    found = [n for n in _anatomy(model, x)[0] if n.split(".")[0] not in ("classifier", "fc", "head")]
+    if not found:
+        raise ValueError(f"No layer of this {type(model).__name__} puts out maps (N,K,h,w): name one with layer=.")
+    return found[-1]
+
+
+# ---- CAM ------------------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """CAM, `(N,h,w)`, signed: the last maps, weighted as the linear layer behind their global average reads them.
+
+    In logits: the map's mean plus the class's bias is the logit. A net that ends in a 1x1 convolution and the average
+    (SqueezeNet) has the bias in its map, and its logit is the mean of the positive part. Any other end is refused.
+    Zhou et al. 2016, equation 2; lesson 08.
+    """
+    refusal = ValueError(f"CAM needs global average pooling and then one linear layer, and this {type(model).__name__} "
+                         "does not end so for what was asked: use grad_cam.")  # fmt: skip
+    layer, head = cam_layer(model, x), _anatomy(model, x)[1]
+    if isinstance(target, Neuron) or head is None:
+        raise refusal
+    with capture(model, layer, head) as acts:
+        logits = class_scores(model, x)
+    wanted = logits.argmax(1) if target is None else resolve_target(model, target, len(x)).to(x.device)
+    maps, out, last = acts[layer], acts[head], model.get_submodule(head)
+
+    def explains(means: Tensor) -> bool:
+        """Whether these are all the logits, not only one by chance."""
+        return means.shape == logits.shape and bool((means - logits).abs().max() <= 1e-3 * logits.abs().max())
+
+    if out.dim() == 4 and max(out.shape[2:]) > 1:  # a convolution with a map for each class
+        if explains(out.mean((2, 3))) or explains(out.relu().mean((2, 3))):
+            return out[torch.arange(len(x)), wanted]
+        raise refusal
+    weight = last.weight.flatten(1)
+    for used in (maps, maps.relu()):  # DenseNet's last ReLU is a function behind its last layer
+        if used.shape[1] == weight.shape[1] and explains(F.linear(used.mean((2, 3)), weight, last.bias)):
+            return torch.einsum("nkhw,nk->nhw", used, weight[wanted])
+    raise refusal
+
+
+# ---- Grad-CAM and its kin -------------------------------------------------------------------------------------------
+def grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None, relu: bool = True) -> Tensor:
+    """Grad-CAM, `(N,h,w)`: a layer's maps (by default `cam_layer`'s), each weighted by the score's mean gradient there.
+
+    0 or more; `relu=False` keeps what speaks against the target. A map of zeros is said aloud with its cause.
+    Selvaraju et al. 2017, equations 1 and 2; lesson 08.
+    """
+    maps, g = _maps_and_gradients(model, x, target, layer)
+    found = torch.einsum("nkhw,nk->nhw", maps, g.mean((2, 3)))
+    return _positive(found, maps, g, "Grad-CAM") if relu else found
+
+
+def grad_cam_plus_plus(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None) -> Tensor:
+    """Grad-CAM++, `(N,h,w)`, 0 or more: Grad-CAM with `plus_plus_weights`, so that several instances count.
+
+    Chattopadhyay et al. 2018, equations 10 (weights) and 19 (alpha); lesson 08.
+    """
+    maps, g = _maps_and_gradients(model, x, target, layer)
+    return _positive(torch.einsum("nkhw,nk->nhw", maps, plus_plus_weights(maps, g)), maps, g, "Grad-CAM++")
+
+
+def plus_plus_weights(maps: Tensor, g: Tensor) -> Tensor:
+    """Grad-CAM++'s weights `(N,K)` from a layer's maps A, 0 or more, and dS/dA, both `(N,K,h,w)`.
+
+    A channel's positive gradients, each times its alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g), or 0 where g
+    is 0. Cancelled like this it needs no epsilon, which would swamp g^2 where gradients are small. S is the logit; the
+    paper's exp(S) would multiply all weights of a picture by one number. Chattopadhyay et al. 2018; lesson 08.
+
+    >>> vh.plus_plus_weights(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    tensor([[0.6667]])
+    """
+    below = 2 + maps.sum((2, 3), keepdim=True) * g
+    usable = (g != 0) & (below != 0)
+    alpha = torch.where(usable, 1 / torch.where(usable, below, 1), 0)
+    return (alpha * g.relu()).sum((2, 3))
+
+
+def guided_grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None) -> Tensor:
+    """Guided Grad-CAM, `(N,3,H,W)`: guided backpropagation times Grad-CAM stretched to the picture; nets with ReLUs.
+
+    Selvaraju et al. 2017, section 3.2; lesson 08.
+    """
+    target = settled(model, x, target)
+    heat = upsampled(grad_cam(model, x, target, layer=layer), x.shape[-2:])
+    return heat[:, None] * guided_backprop(model, x, target)
+
+
+def _maps_and_gradients(model: nn.Module, x: Tensor, target: Target, layer: Layer) -> tuple[Tensor, Tensor]:
+    """The layer's maps A and dS/dA, both `(N,K,h,w)`, detached; nothing before the layer is differentiated."""
+    check_same_device(model, x)
+    layer = cam_layer(model, x) if layer is None else layer
+    with with_gradients(), capture(model, layer, leaf=True) as acts:
+        total = score(model, x.detach().clone(), target).sum()
+        maps = acts.maps(layer)
+        (g,) = torch.autograd.grad(total, maps, allow_unused=True) if total.requires_grad else (None,)
+    if g is None:
+        raise ValueError(f"The target does not depend on layer {layer!r}: choose a layer before it.")
+    return maps.detach(), g
+
+
+def why_empty(maps: Tensor, g: Tensor) -> str:
+    """The cause of a map of zeros, from the layer's maps and gradients."""
+    if not maps.any():
+        return "the layer is silent on this picture"
+    if not g.any():
+        return "the score's gradient is 0 everywhere in the layer (a ReLU between them is off)"
+    return "all weighted sums are 0 or negative before the ReLU: nothing here speaks for the target"
+
+
+def _positive(found: Tensor, maps: Tensor, g: Tensor, method: str) -> Tensor:
+    positive = found.relu()
+    for n in (~positive.flatten(1).any(1)).nonzero()[:, 0].tolist():
+        which = f" for picture {n}" if len(found) > 1 else ""
+        warnings.warn(f"{method} is zero everywhere{which}: {why_empty(maps[n], g[n])}.", stacklevel=3)
+    return positive

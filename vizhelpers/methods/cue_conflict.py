@@ -1,0 +1,227 @@
+"""Texture or shape: stimuli, decisions among categories, shape bias with its interval, accuracies (lesson 12)."""
+from __future__ import annotations
+
+import csv
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..device import batch_for, device_of, stoppable
+from ..images import DATA, load_image, to_input
+from ..targets import class_scores
+
+CONDITIONS = ("original", "greyscale", "silhouette", "edges", "texture")
+
+Categories = Mapping[str, Sequence[int]]
+
+
+def _rows(path: Path) -> csv.DictReader:
+    return csv.DictReader(path.read_text(encoding="utf-8").splitlines())
+
+
+def __getattr__(name: str) -> dict:
+    """The published shape bias and accuracies per condition, on the authors' stimuli, read when they are asked for."""
+    if name not in ("PUBLISHED_BIAS", "PUBLISHED_CONDITIONS"):
+        raise AttributeError(f"{__name__} has no {name!r}.")
+    rows = _rows(DATA / "cue_conflict" / "published.csv")
+    if name == "PUBLISHED_BIAS":
+        return {row["observer"]: float(row["conflict"]) for row in rows}
+    return {row["observer"]: {c: float(row[c]) for c in CONDITIONS} for row in rows if row["original"]}
+
+
+# --- stimuli and categories ------------------------------------------------------------------------------------------
+class Stimulus(NamedTuple):
+    """One picture of a stimulus set; shape and texture are the same word where its cues do not conflict."""
+
+    path: Path
+    shape: str
+    texture: str
+
+
+def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]]:
+    """The categories of a forced choice, by name in alphabetical order, each a set of ImageNet class numbers.
+
+    `source`: "embedded" (of the pictures in data/cue_conflict), "authors" (the 16 of Geirhos et al. 2019, 207 classes),
+    or a table with the columns category and index. Lesson 12.
+
+    >>> vh.cue_categories()["zebra"]
+    (340,)
+    """
+    tables = {"embedded": "categories.csv", "authors": "authors.csv"}
+    path = DATA / "cue_conflict" / tables[source] if source in tables else Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no table {str(path)!r}; say "embedded", "authors" or a CSV file.')
+    found: dict[str, list[int]] = {}
+    for row in _rows(path):
+        found.setdefault(row["category"], []).append(int(row["index"]))
+    return {name: tuple(found[name]) for name in sorted(found)}
+
+
+def categories_of(folder: str | Path | None) -> dict[str, tuple[int, ...]]:
+    """Those of a categories.csv in the folder or beside it, or else the authors'; None: the embedded set's."""
+    if folder is None:
+        return cue_categories()
+    tables = [place / "categories.csv" for place in (Path(folder), Path(folder).parent)]
+    return cue_categories(next((table for table in tables if table.is_file()), "authors"))
+
+
+def cue_stimuli(folder: str | Path | None = None, condition: str = "conflict") -> list[Stimulus]:
+    """The pictures of a stimulus set by file name, each `(path, shape, texture)`; by default of the embedded one.
+
+    A folder is laid out as the authors': in it one per category, with `cat/cat7-elephant1.png` for the shape of a cat
+    in the texture of an elephant, `cat/cat7.png` for no conflict. The embedded set has the conditions "conflict",
+    "original", "greyscale", "silhouette", "edges" and "texture". Lesson 12.
+    """
+    if folder is None and condition not in (*CONDITIONS, "conflict"):
+        raise ValueError(f"The embedded set has the conditions conflict, {', '.join(CONDITIONS)}, not {condition!r}.")
+    folder = DATA / "cue_conflict" / condition if folder is None else Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}; it should hold one folder per category.")
+    files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg"))
+    if not files:
+        raise ValueError(f"{str(folder)!r} holds no stimuli: they should be like cat/cat7-elephant1.png in it.")
+    return [Stimulus(path, *parse_stimulus(path.stem)) for path in files]
+
+
+def parse_stimulus(stem: str) -> tuple[str, str]:
+    """(shape, texture) from a file name without its ending: 'dog10-bird2' is the shape of a dog, bird's texture."""
+    found = re.fullmatch(r"([a-z_]+)\d+(?:-([a-z_]+)\d+)?", stem)
+    if not found:
+        raise ValueError(f"The file name {stem!r} does not tell shape and texture; it should be like cat7-elephant1.")
+    return found[1], found[2] or found[1]
+
+
+# --- decisions -------------------------------------------------------------------------------------------------------
+class Decision(NamedTuple):
+    """What somebody, net or human, answered to one stimulus."""
+
+    shape: str
+    texture: str
+    answer: str
+
+
+def category_probabilities(model: nn.Module, x: Tensor, categories: Categories | None = None) -> Tensor:
+    """The mean probability of the classes of each category, `(N,K)`; the largest is the decision. Lesson 12.
+
+    The softmax is over all 1000 classes. The mean, not the sum: with sums the authors' 109 dogs would win against a
+    single knife before anything is seen. Geirhos et al. 2018, appendix; 2019, section 2.
+    """
+    return category_means(model, x, cue_categories() if categories is None else categories)[0]
+
+
+def category_means(model: nn.Module, x: Tensor, categories: Categories) -> tuple[Tensor, Tensor]:
+    """The mean probability of each category's classes `(N,K)`, and how much lies outside all categories `(N,)`."""
+    empty = [name for name, numbers in categories.items() if not len(numbers)]
+    if empty or not categories:
+        raise ValueError(f"Every category needs at least one class number; {', '.join(empty) or 'there is none'}.")
+    with torch.no_grad():
+        p = class_scores(model, x).softmax(1)
+    if p.shape[1] != 1000:
+        raise ValueError(f"Categories are sets of the 1000 ImageNet classes; this net has {p.shape[1]} classes.")
+    inside = sorted({i for numbers in categories.values() for i in numbers})
+    return torch.stack([p[:, list(numbers)].mean(1) for numbers in categories.values()], 1), 1 - p[:, inside].sum(1)
+
+
+def decide(
+    model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories, *, progress: bool = False
+) -> tuple[list[Decision], list[float]]:
+    """A net's decision on each stimulus, and how much probability it gave to classes outside all categories.
+
+    The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points.
+    """
+    names, found, outside = list(categories), [], []
+    if strange := sorted({word for s in stimuli for word in s[1:]} - set(names)):
+        raise ValueError(f"These stimuli show {', '.join(strange)}, which is not among the categories "
+                         f"{', '.join(names)}: give categories=.")  # fmt: skip
+    with stoppable(len(stimuli), progress, "picture") as bar:
+        while bar.done < len(stimuli):
+            part = stimuli[bar.done : bar.done + batch_for(device_of(model))]
+            pictures = [load_image(s.path) for s in part]
+            if len(sizes := {picture.size for picture in pictures}) > 1:
+                raise ValueError(f"The stimuli have different sizes, {sorted(sizes)}: make them all 224 x 224.")
+            means, beside = category_means(model, to_input(pictures, model, size=pictures[0].size[::-1]), categories)
+            best = means.argmax(1).tolist()
+            found += [Decision(s.shape, s.texture, names[k]) for s, k in zip(part, best, strict=True)]
+            outside += beside.tolist()
+            bar.update(len(part))
+    return found, outside
+
+
+# --- shape bias ------------------------------------------------------------------------------------------------------
+class ShapeBias(NamedTuple):
+    """What `shape_bias` and `count_decisions` return; NaN where there is nothing to say."""
+
+    shape: int
+    texture: int
+    other: int
+    bias: float  # shape / (shape + texture)
+    per_class: dict[str, float]  # the same for each shape
+    ci95: tuple[float, float]  # Wilson's interval, which takes the decisions as independent
+    rate: float  # the share of conflict stimuli answered with either cue
+    no_conflict: float  # accuracy where both cues agree
+    outside: float  # mean probability of all classes that belong to no category
+    decisions: tuple[Decision, ...]
+
+
+def shape_bias(
+    model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *, categories: Categories | None = None,
+    progress: bool = False,
+) -> ShapeBias:
+    """How often a net of ImageNet's 1000 classes goes by shape where shape and texture contradict each other.
+
+    `stimuli`: a list from `cue_stimuli`, a folder laid out as the authors', or None for the embedded set, which also
+    has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'. A
+    warning says where the bias, a ratio, hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12.
+    """
+    if stimuli is None or isinstance(stimuli, str | Path):
+        categories = categories_of(stimuli) if categories is None else categories
+        stimuli = cue_stimuli(stimuli)
+    categories = cue_categories() if categories is None else categories
+    decisions, outside = decide(model, stimuli, categories, progress=progress)
+    conflict = [o for d, o in zip(decisions, outside, strict=True) if d.shape != d.texture]
+    found = count_decisions(decisions)._replace(outside=_ratio(math.fsum(conflict), len(conflict)))
+    if found.rate < 0.3 or found.no_conflict < 0.5:
+        warnings.warn(f"Only {found.rate:.0%} of the decisions name the shape or the texture, and "
+                      f"{found.no_conflict:.0%} of the pictures without a conflict are recognised: the bias says "
+                      "little about this net. Is its preprocessing right?", stacklevel=2)  # fmt: skip
+    return found
+
+
+def count_decisions(decisions: Iterable[Sequence[str]]) -> ShapeBias:
+    """The `ShapeBias` of a list of decisions (shape, texture, answer), whoever made them; `outside` is NaN.
+
+    One whose shape and texture are the same word counts for `no_conflict` only. Wilson 1927 for the interval. Lesson
+    12.
+
+    >>> vh.count_decisions([("cat", "dog", "cat"), ("cat", "dog", "dog"), ("cat", "dog", "car")]).bias
+    0.5
+    """
+    from scipy.stats import binomtest
+
+    every = tuple(Decision(*d[:3]) for d in decisions)
+    conflict = [d for d in every if d.shape != d.texture]
+    agree = [d.answer == d.shape for d in every if d.shape == d.texture]
+    shape = Counter(d.shape for d in conflict if d.answer == d.shape)
+    texture = Counter(d.shape for d in conflict if d.answer == d.texture)
+    n, k = shape.total() + texture.total(), shape.total()
+    per_class = {name: _ratio(shape[name], shape[name] + texture[name]) for name in sorted({d.shape for d in conflict})}
+    interval = tuple(map(float, binomtest(k, n).proportion_ci(method="wilson"))) if n else (0.0, 1.0)
+    return ShapeBias(k, n - k, len(conflict) - n, _ratio(k, n), per_class, interval, _ratio(n, len(conflict)),
+                     _ratio(sum(agree), len(agree)), math.nan, every)  # fmt: skip
+
+
+def _ratio(part: float, whole: int) -> float:
+    return part / whole if whole else math.nan
+
+
+def condition_accuracy(model: nn.Module, *, progress: bool = False) -> dict[str, float]:
+    """The share of right decisions in each condition of the embedded set: original, ..., texture -> 0..1. Lesson 12."""
+    decided = {c: decide(model, cue_stimuli(condition=c), cue_categories(), progress=progress)[0] for c in CONDITIONS}
+    return {condition: count_decisions(decisions).no_conflict for condition, decisions in decided.items()}

@@ -1,0 +1,124 @@
+"""The deconvnet of Zeiler & Fergus 2014 (section 2.1), layer by layer with recorded switches (lesson 04)."""
+from __future__ import annotations
+
+import warnings
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..device import check_same_device
+from ..hooks import capture, evaluating, resolve_layer
+from ..targets import layer_names
+
+PASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)  # do nothing in eval mode
+
+
+def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
+    """Put each pooled value `(N,K,h,w)` back where its maximum was: `(N,K,H,W)`, the adjoint of the pooling.
+
+    `switches` are the flat indices of `F.max_pool2d(..., return_indices=True)`. A place that won several windows gets
+    the sum, where `MaxUnpool2d` overwrites. Lesson 04.
+    """
+    height, width = input_size
+    if y.dim() != 4 or y.shape != switches.shape:
+        raise ValueError(f"unpool wants y and switches (N,K,h,w) alike, not {tuple(y.shape)}, {tuple(switches.shape)}.")
+    if switches.numel() and not 0 <= int(switches.min()) <= int(switches.max()) < height * width:
+        raise ValueError(f"A switch points outside {height}x{width}: give the size of the pooling's input.")
+    flat = y.new_zeros(*y.shape[:2], height * width)
+    return flat.scatter_add(2, switches.flatten(2), y.flatten(2)).view(*y.shape[:2], height, width)
+
+
+def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[int, int]) -> Tensor:
+    """Walk a convolution backwards: every value of y `(N,K,h,w)` stamps its channel's filter on its place; no bias.
+
+    The adjoint: `<conv(a) - bias, y> == <a, transposed_convolution(y)>` for every a `(N,C,H,W)`. Several input sizes
+    give the same output, so it must be said. Dumoulin & Visin 2016, chapter 4. Lesson 04.
+    """
+    c = convolution
+    edge = [n - ((h - 1) * s - 2 * p + d * (k - 1) + 1) for n, h, s, p, d, k in zip(
+        input_size, y.shape[-2:], c.stride, c.padding, c.dilation, c.kernel_size, strict=True)]  # fmt: skip
+    if not all(0 <= e < s for e, s in zip(edge, c.stride, strict=True)):
+        raise ValueError(f"This convolution turns no input of {input_size[0]}x{input_size[1]} into maps of "
+                         f"{y.shape[-2]}x{y.shape[-1]}.")  # fmt: skip
+    return F.conv_transpose2d(y, c.weight, None, c.stride, c.padding, edge, c.groups, c.dilation)
+
+
+def deconvnet(
+    model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, unit: tuple[int, int] | str | None = None
+) -> Tensor:
+    """Project a channel of a layer back to pixels `(N,3,H,W)`: unpool, ReLU on the signal, transposed filters.
+
+    It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
+    zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
+    VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04.
+    """
+    check_same_device(model, x)
+    name, _ = resolve_layer(model, layer)
+    chain = _chain(model, x, name)
+    with torch.no_grad():
+        signal, back = x, []
+        for module in chain:
+            size = signal.shape[-2:]
+            if isinstance(module, nn.MaxPool2d):
+                pool = module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+                signal, switches = F.max_pool2d(signal, *pool, return_indices=True)
+                back.append(partial(unpool, switches=switches, input_size=size))
+            elif isinstance(module, nn.ReLU):
+                signal = signal.relu()
+                back.append(torch.relu)
+            else:
+                signal = module(signal)
+                back.append(partial(transposed_convolution, module, input_size=size))
+        signal = _only(signal, channel, unit, name)
+        for step in reversed(back):
+            signal = step(signal)
+    return signal
+
+
+def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: str) -> Tensor:
+    """All units zero but one of the channel (or all of it), which keeps its value after the ReLU."""
+    if not 0 <= channel < maps.shape[1]:
+        raise ValueError(f"Layer {name!r} has channels 0 to {maps.shape[1] - 1}, not {channel}.")
+    one, signal = maps[:, channel].relu(), torch.zeros_like(maps)
+    if unit == "all":
+        signal[:, channel] = one
+    elif unit is None:
+        best, at = one.flatten(1).max(1, keepdim=True)
+        signal[:, channel] = torch.zeros_like(one.flatten(1)).scatter_(1, at, best).view(one.shape)
+    else:
+        last = tuple(n - 1 for n in one.shape[1:])
+        if isinstance(unit, str) or len(unit) != 2 or not all(0 <= i <= n for i, n in zip(unit, last, strict=True)):
+            raise ValueError(f"unit is (row, column) from (0, 0) to {last} in layer {name!r}, or 'all', not {unit!r}.")
+        signal[:, channel, unit[0], unit[1]] = one[:, unit[0], unit[1]]
+    if silent := [n for n, part in enumerate(signal) if not part.any()]:
+        warnings.warn(f"Nothing to reconstruct in picture {', '.join(map(str, silent[:8]))}: channel {channel} of "
+                      f"{name!r} is not above 0 there, so the ReLU leaves 0.", stacklevel=3)  # fmt: skip
+    return signal
+
+
+def _chain(model: nn.Module, x: Tensor, name: str) -> list[nn.Module]:
+    """The modules from the picture to the layer; each must take exactly what the one before it put out."""
+    names = layer_names(model)
+    if name not in names:
+        raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
+    chain = {n: model.get_submodule(n) for n in names[: names.index(name) + 1]}
+    chain = {n: module for n, module in chain.items() if not isinstance(module, PASSED)}
+    for n, module in chain.items():
+        odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
+        odd |= getattr(module, "return_indices", False)
+        if odd or not isinstance(module, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)):
+            raise ValueError(f"{n} is {module}: the explicit deconvnet knows chains of zero-padded Conv2d, ReLU and "
+                             "MaxPool2d; deconvnet_gradient does the same for any net.")  # fmt: skip
+    with torch.no_grad(), evaluating(model), capture(model, name) as acts:
+        model(x[:1])
+        want, got = acts[name], x[:1]
+        for module in chain.values():
+            if isinstance(module, nn.Conv2d) and module.in_channels != got.shape[1]:
+                got = got[:0]  # this convolution takes something else
+                break
+            got = module(got.clone())
+    if want.shape != got.shape or not torch.allclose(want, got, rtol=1e-3, atol=1e-4, equal_nan=True):
+        raise ValueError(f"The layers before {name!r} are no simple chain (they branch): use deconvnet_gradient.")
+    return list(chain.values())

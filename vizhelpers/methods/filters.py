@@ -1,0 +1,157 @@
+"""First-layer filters as pictures, as spectra, and what their stride loses (lesson 01).
+
+Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1.
+"""
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def first_layer(model: nn.Module) -> tuple[str, nn.Conv2d]:
+    """The first convolution that sees the picture (three input channels): its dotted name and module. Lesson 01."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3 and module.groups == 1:
+            return name, module
+    raise ValueError(f"This {type(model).__name__} has no convolution with 3 input channels, so no RGB filters.")
+
+
+def first_layer_filters(model: nn.Module) -> Tensor:
+    """A copy of the first convolution's weights `(K,3,kh,kw)`. Krizhevsky et al. 2012, figure 3. Lesson 01."""
+    return first_layer(model)[1].weight.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _check_filters(filters: Tensor) -> None:
+    if filters.dim() != 4:
+        raise ValueError(f"Filters are (K,C,kh,kw), not {tuple(filters.shape)}: one filter is filters[i : i + 1].")
+
+
+def _share(part: Tensor, total: Tensor) -> Tensor:
+    """A part of a total of 0 or more; 0 where there is nothing."""
+    return part / torch.where(total > 0, total, 1)
+
+
+def spectrum(filters: Tensor, size: int = 64) -> Tensor:
+    """The magnitude of each filter's 2-D Fourier transform, `(K,size,size)`, zero frequency in the middle. Lesson 01.
+
+    The colours are joined as the root of the sum of squares; column j is the horizontal frequency
+    `(j - size//2) / size` cycles per pixel.
+    """
+    _check_filters(filters)
+    if size < max(filters.shape[-2:]):
+        raise ValueError(f"size={size} is smaller than the {tuple(filters.shape[-2:])} filters: take at least that.")
+    transform = torch.fft.fft2(filters, s=(size, size))
+    return torch.fft.fftshift(transform.abs().square().sum(1).sqrt(), dim=(-2, -1))
+
+
+def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
+    """The share of each filter's energy in rings around zero frequency: frequencies `(bins,)`, shares `(K,bins)`.
+
+    The rings lie between 0 and 0.5 cycles per pixel; what is in the corners beyond goes into the last. Each row sums
+    to 1, or to 0 for a filter of zeros. Lesson 01.
+    """
+    size = spectra.shape[-1]
+    if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
+        raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")
+    if bins < 1:
+        raise ValueError(f"bins is {bins}: ask for at least one ring.")
+    along = (torch.arange(size, device=spectra.device) - size // 2) / size
+    ring = (torch.hypot(along[:, None], along) * 2 * bins).long().clamp(max=bins - 1).flatten()
+    energy = spectra.square().flatten(1)
+    inside = energy.new_zeros(len(energy), bins).index_add_(1, ring, energy)
+    centres = (torch.arange(bins, dtype=energy.dtype, device=energy.device) + 0.5) / (2 * bins)
+    return centres, _share(inside, inside.sum(1, keepdim=True))
+
+
+def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:
+    """The direction in which each filter's pattern changes fastest, and how clear that is: angle and clarity, `(K,)`.
+
+    The angle is in degrees, 0 to 180 (0: upright stripes, 90: lying ones); the clarity goes from 0 (a blob) to 1 (a
+    grating). Structure tensor, Bigun & Granlund 1987, inside the filter, so that its border is no edge. Lesson 01.
+
+    >>> [round(float(v)) for v in vh.orientation(torch.tensor([1., -1., 1., -1.]).expand(1, 1, 4, 4))]
+    [0, 1]
+    """
+    _check_filters(filters)
+    if min(filters.shape[-2:]) < 2:
+        raise ValueError("A filter of one pixel has no direction: orientation needs at least 2x2.")
+    across, down = filters.diff(dim=-1), filters.diff(dim=-2)
+    gx, gy = across[..., 1:, :] + across[..., :-1, :], down[..., :, 1:] + down[..., :, :-1]
+    xx, yy, xy = (product.sum((1, 2, 3)) for product in (gx * gx, gy * gy, gx * gy))
+    angle = torch.rad2deg(torch.atan2(2 * xy, xx - yy) / 2) % 180
+    return angle, _share(torch.hypot(2 * xy, xx - yy), xx + yy)
+
+
+def colourfulness(filters: Tensor) -> Tensor:
+    """The share of each RGB filter's energy that no grey filter can express, `(K,)`: 0 (grey) to 1 (pure colour).
+
+    Krizhevsky et al. 2012, section 6.1. Lesson 01.
+    """
+    if filters.dim() != 4 or filters.shape[1] != 3:
+        raise ValueError(f"colourfulness takes RGB filters (K,3,kh,kw), not {tuple(filters.shape)}.")
+    energy = filters.square().sum((1, 2, 3))
+    grey = 3 * filters.mean(1).square().sum((1, 2))
+    return _share(energy - grey, energy).clamp(0, 1)
+
+
+def grating(frequency: float, angle: float = 0.0, size: int = 224, phase: float = 0.0) -> Tensor:
+    """A grey sine grating `(1,3,size,size)` in -1..1 that wraps around, so that shifting it never shows an edge.
+
+    `frequency` is in cycles per pixel, 0 to 0.5: the nearest that wraps around is taken. `angle` is the direction of
+    the wave in degrees (0: left to right), as is `phase`. Lesson 01.
+
+    >>> [round(v) for v in vh.grating(0.25)[0, 0, 0, :4].tolist()]
+    [1, 0, -1, 0]
+    """
+    if not 0 <= frequency <= 0.5:
+        raise ValueError(f"A pixel grid holds 0 to 0.5 cycles per pixel, not {frequency}.")
+    turn = math.radians(angle)
+    kx, ky = (round(frequency * f * size) for f in (math.cos(turn), math.sin(turn)))
+    at = torch.arange(size, dtype=torch.float64) * (2 * math.pi / size)
+    wave = torch.cos(kx * at + ky * at[:, None] - math.radians(phase))
+    return wave.float().expand(1, 3, size, size).contiguous()
+
+
+def _check_stride(x: Tensor, stride: int) -> None:
+    if stride < 1 or x.shape[-1] % stride or x.shape[-2] % stride:
+        raise ValueError(f"A picture of {tuple(x.shape[-2:])} pixels does not divide into steps of {stride} pixels.")
+
+
+def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
+    """Each filter's signed response on a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`, no bias.
+
+    The picture's sides are multiples of the stride. Lesson 01.
+    """
+    _check_filters(filters)
+    kh, kw = filters.shape[-2:]
+    if x.dim() != 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
+        raise ValueError(f"Filters {tuple(filters.shape)} take pictures (N,{filters.shape[1]},H,W) of {kh}x{kw} pixels "
+                         f"or more, not {tuple(x.shape)}.")  # fmt: skip
+    _check_stride(x, stride)
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    padded = F.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
+    return F.conv2d(padded, filters, stride=stride)
+
+
+def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tensor:
+    """How wrongly each filter's map, slid along, foretells its response when the picture moves to the right, `(K,)`.
+
+    The picture `(1,C,H,W)` wraps around and moves by `shift` pixels, the map by `shift / stride` units (Fourier
+    interpolation). Given is rms of the difference / rms of the response at every pixel: 0 is no aliasing, 2 a foretold
+    wave that is the negative of the true one. A silent filter has 0. Lesson 01.
+    """
+    if len(x) != 1:
+        raise ValueError(f"shift_error takes one picture (1,C,H,W), not {tuple(x.shape)}.")
+    _check_stride(x, stride)
+    every = responses(filters, x)[0]  # at every pixel: a layer of stride s keeps every s-th of these
+    before, after = (full[:, ::stride, ::stride] for full in (every, every.roll(shift, -1)))
+    frequency = torch.fft.fftfreq(before.shape[-1], dtype=every.dtype, device=every.device)  # cycles per unit
+    turned = torch.fft.fft(before) * torch.exp(-2j * math.pi * shift / stride * frequency)
+    wrong = (torch.fft.ifft(turned).real - after).square().mean((1, 2)).sqrt()
+    size = every.square().mean((1, 2)).sqrt()
+    # below what rounding alone produces there is no response to speak of
+    floor = 100 * torch.finfo(every.dtype).eps * filters.abs().sum((1, 2, 3)) * x.abs().max().to(filters)
+    return torch.where(size <= floor, 0, _share(wrong, size))

@@ -1,0 +1,156 @@
+"""Pictures that fool a net, by gradient ascent (lesson 06)."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..device import Bar, batch_for, check_same_device, stoppable
+from ..hooks import with_gradients
+from ..images import from_pixels, to_pixels
+from ..targets import Neuron, class_scores, resolve_target
+
+
+class Fooled(NamedTuple):
+    """What `fool` returns; every tensor has one row per picture, and lengths are in units of 0..255."""
+
+    picture: Tensor  # (N,3,H,W), 0..1, floating point
+    confidence: Tensor  # (N,) probability of the target, for `picture`
+    steps: Tensor  # (N,) steps of the ascent that were taken
+    l2: Tensor  # (N,) Euclidean length of picture - start
+    linf: Tensor  # (N,) largest change of any value
+    rounded: Tensor  # (N,3,H,W) uint8: what a picture file holds
+    rounded_confidence: Tensor  # (N,) probability of the target, for `rounded`
+    winner: Tensor  # (N,) the most probable class of `rounded`
+    target: Tensor  # (N,)
+    start: Tensor  # (N,3,H,W), 0..1
+    history: Tensor  # (N,T+1) probability of the target after 0, 1, ... T steps; a picture that is done keeps its last
+    frames: Tensor | None = None  # (N,T+1,3,H,W), 0..1, the pictures on the way, if they were asked for
+
+    @property
+    def fooled(self) -> Tensor:
+        """`(N,)` bool: the picture file, not only the floating point picture, is taken for the target."""
+        return self.winner == self.target
+
+    @property
+    def difference(self) -> Tensor:
+        """`(N,3,H,W)`: picture - start, signed, -1..1."""
+        return self.picture - self.start
+
+
+def fool(
+    model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9, step: float = 40,
+    steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False,
+) -> Fooled:
+    """Pictures changed a little until the net takes them for the target with the wanted confidence (0: until it wins).
+
+    Each step is `step` long (units of 0..255, over all values together) and goes along the gradient of the target's log
+    probability; then the values are clipped to 0..1. `shrink` more steps seek a smaller change that still fools: its
+    length falls while it does and grows while it does not. `record` keeps the pictures on the way in `.frames`.
+    Szegedy et al. 2014, section 4 (the phenomenon); Rony et al. 2019, algorithm 1 (`shrink`); lesson 06.
+    """
+    check_same_device(model, x)
+    if x.dim() != 4 or x.shape[1] != 3 or not len(x):
+        raise ValueError(f"fool takes normalised pictures (N,3,H,W), not {tuple(x.shape)}: use vh.to_input(it, net).")
+    if isinstance(target, Neuron):
+        raise ValueError("A channel has no confidence: fool takes a class, by number or label.")
+    if not 0 <= confidence < 1 or not step > 0 or steps < 0 or shrink < 0:
+        raise ValueError("fool needs 0 <= confidence < 1, step above 0, steps and shrink of 0 or more, not "
+                         f"{confidence}, {step}, {steps} and {shrink}.")  # fmt: skip
+    with with_gradients():
+        start = to_pixels(model, x.detach().clone()).clamp(0, 1)
+        search = _Search(model, start, resolve_target(model, target, len(x)), confidence, step / 255)
+        with stoppable(steps + shrink, progress, enough=lambda: bool(search.history)) as bar:
+            search.ascend(steps, record, bar)
+            search.shrink(shrink, bar)
+        return search.report()
+
+
+class _Search:
+    """The state of one call of `fool`; complete after every step, so that an interrupt leaves something to report."""
+
+    def __init__(self, model: nn.Module, start: Tensor, target: Tensor, confidence: float, step: float):
+        self.model, self.start, self.target, self.confidence, self.step = model, start, target, confidence, step
+        self.picture, self.batch = start.clone(), batch_for(start.device)
+        self.steps, self.done = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.bool)
+        self.history: list[Tensor] = []
+        self.frames: list[Tensor] = []
+
+    def look(self, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The target's probability, whether the net is fooled, and the unit vector that leads uphill inside 0..1."""
+        parts = []
+        for some, wanted in zip(pixels.split(self.batch), target.split(self.batch), strict=True):
+            leaf = some.detach().requires_grad_(True)
+            logits = class_scores(self.model, from_pixels(self.model, leaf))
+            log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
+            (uphill,) = torch.autograd.grad(log_p.sum(), leaf)
+            # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
+            uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
+            uphill = uphill / _lengths(uphill).clamp(min=torch.finfo(uphill.dtype).tiny)
+            chance = log_p.detach().exp()
+            parts.append((chance, (logits.argmax(1) == wanted) & (chance >= self.confidence), uphill))
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+
+    def ascend(self, steps: int, record: bool, bar: Bar) -> None:
+        moving, candidate = torch.arange(len(self.start), device=self.start.device), self.start
+        for number in range(steps + 1):
+            chance, done, uphill = self.look(candidate, self.target[moving])
+            column = self.history[-1].clone() if self.history else torch.zeros_like(chance)
+            column[moving] = chance
+            self.picture[moving], self.steps[moving], self.done[moving] = candidate, number, done
+            self.history.append(column)
+            if record:
+                self.frames.append(self.picture.clone())
+            stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
+            if stuck.any():
+                warnings.warn(f"fool cannot move picture {moving[stuck].tolist()}: the gradient of its class is zero "
+                              "everywhere (every path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3)
+            go = ~done & ~stuck
+            moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
+            if not len(moving):
+                return
+            bar.update()
+
+    def shrink(self, steps: int, bar: Bar) -> None:
+        some = (self.done & (self.steps > 0)).nonzero()[:, 0]
+        if not len(some):
+            return
+        start, target = self.start[some], self.target[some]
+        change = self.picture[some] - start
+        least = _lengths(change)
+        for number in range(steps):
+            cool = 1 - number / steps
+            _, done, uphill = self.look(start + change, target)
+            length, done = _lengths(change), done[:, None, None, None]
+            better = (done & (length < least)).flatten()
+            self.picture[some[better]] = (start + change)[better]
+            least = torch.where(done, length.minimum(least), least)
+            length = length * torch.where(done, 1 - 0.1 * cool, 1 + 0.1 * cool)
+            change = change + self.step * cool * uphill
+            change = change * (length / _lengths(change))
+            change = (start + change).clamp(0, 1) - start
+            bar.update()
+
+    @torch.no_grad()
+    def report(self) -> Fooled:
+        rounded, change = (self.picture * 255).round().to(torch.uint8), (self.picture - self.start) * 255
+
+        def said(pixels: Tensor) -> tuple[Tensor, Tensor]:
+            """The target's probability, and the winner."""
+            logits = [class_scores(self.model, from_pixels(self.model, some)) for some in pixels.split(self.batch)]
+            p = torch.cat(logits).softmax(1)
+            return p.gather(1, self.target[:, None])[:, 0], p.argmax(1)
+
+        return Fooled(
+            self.picture, said(self.picture)[0], self.steps, _lengths(change).flatten(), change.abs().amax((1, 2, 3)),
+            rounded, *said(rounded.to(change.dtype) / 255), self.target, self.start, torch.stack(self.history, 1),
+            torch.stack(self.frames, 1) if self.frames else None,
+        )  # fmt: skip
+
+
+def _lengths(a: Tensor) -> Tensor:
+    """Euclidean length of each picture's values, `(N,1,1,1)`."""
+    return a.flatten(1).norm(dim=1)[:, None, None, None]

@@ -1,0 +1,277 @@
+"""Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..device import batch_for, check_same_device, in_batches, stoppable
+from ..images import black, load_image
+from ..targets import Target, differentiable, input_gradient, of_rows, score, settled
+
+
+def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """The gradient of the target's score, `(N,3,H,W)`, in score per unit of normalised input.
+
+    Simonyan et al. 2014, section 3; lesson 05.
+    """
+    return _said_if_zero(input_gradient(model, x, target), "gradient")
+
+
+def saliency(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """At each pixel the largest magnitude of the gradient over the three colours, `(N,H,W)`, 0 or more.
+
+    Simonyan et al. 2014, section 3.1; lesson 05.
+    """
+    return gradient(model, x, target).abs().amax(1)
+
+
+def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """To first order what each value of the picture adds to the score, `(N,3,H,W)`; `.sum(1)` for a map.
+
+    Shrikumar et al. 2016, section 3.1; lesson 05.
+    """
+    return gradient(model, x, target) * x.detach()
+
+
+def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """The gradient with only positive values let through at every ReLU, `(N,3,H,W)`; for nets with ReLUs only.
+
+    Springenberg et al. 2015, figure 1; lesson 07.
+    """
+    return _said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
+
+
+def deconvnet_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """The deconvnet on any net with ReLUs: backpropagation whose ReLU looks at the signal, `(N,3,H,W)`.
+
+    Simonyan et al. 2014, section 4 (equivalence); Zeiler & Fergus 2014, section 2.1; lesson 04.
+    """
+    return _said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
+
+
+def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor:
+    with differentiable(model, x) as leaf, relu_rule(name) as rule:
+        total = score(model, leaf, target).sum()
+        if not rule.count:
+            raise ValueError(f"No ReLU ran in this {type(model).__name__}: there is nothing for {name} to change.")
+        return torch.autograd.grad(total, leaf)[0]
+
+
+def _said_if_zero(found: Tensor, method: str) -> Tensor:
+    """The same tensor; a map of zeros is said aloud, with its usual cause."""
+    if empty := [str(n) for n, one in enumerate(found) if not one.any()]:
+        which = "" if len(found) == 1 else f" for picture {', '.join(empty)}"
+        cause = "every path to the target passes a ReLU that is off"
+        warnings.warn(f"{method} is zero everywhere{which}: {cause}.", stacklevel=3)
+    return found
+
+
+# ---- means of many gradients ----------------------------------------------------------------------------------------
+def smoothgrad(
+    model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32, seed: int = 0,
+    progress: bool = False,
+) -> Tensor:
+    """SmoothGrad, `(N,3,H,W)`: the mean gradient over noisy copies; `.abs().amax(1)` is its saliency map.
+
+    `level` is the noise's deviation as a share of each picture's range: with too much the net sees no object any more.
+    Smilkov et al. 2017, section 3; lesson 05.
+    """
+    if level < 0 or samples < 1:
+        raise ValueError(f"SmoothGrad needs a level of 0 or more and at least one sample, not {level} and {samples}.")
+    check_same_device(model, x)
+    x = x.detach()
+    spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) * level
+
+    def noisy(n: int, sample: int) -> Tensor:  # the same noise for every picture of a batch
+        noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed * 1_000_003 + sample))
+        return x[n] + spread[n] * noise.to(x)
+
+    mean = _mean_gradient(model, x, settled(model, x, target), noisy, [1 / samples] * samples, progress)
+    return _said_if_zero(mean, "SmoothGrad")
+
+
+def integrated_gradients(
+    model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None, steps: int | None = None,
+    progress: bool = False,
+) -> Tensor:
+    """Integrated Gradients, `(N,3,H,W)`: the difference to a baseline times the mean gradient on the way from it.
+
+    It sums up to `score(x) - score(baseline)`, but for the error of `steps` Gauss-Legendre points; by default they are
+    96, and a warning says where that was not enough for 1 %. `baseline` is normalised, by default black.
+    Sundararajan et al. 2017, equation 1; lesson 05.
+    """
+    if steps is not None and steps < 1:
+        raise ValueError(f"Integrated Gradients needs at least one step, not {steps}.")
+    check_same_device(model, x)
+    x = x.detach()
+    start = (black(model) if baseline is None else baseline).detach().to(x)
+    try:
+        start = start.expand_as(x)
+    except RuntimeError:
+        raise ValueError(f"A baseline {tuple(start.shape)} does not fit pictures {tuple(x.shape)}.") from None
+    target = settled(model, x, target)
+    shares, weights = _gauss_legendre(steps or 96)
+    mean = _mean_gradient(model, x, target, lambda n, i: start[n] + shares[i] * (x[n] - start[n]), weights, progress)
+    found = (x - start) * mean
+    if steps is None:
+        with torch.no_grad():
+            rise = score(model, x, target) - score(model, start.contiguous(), target)
+        off = ((found.sum((1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1e-12)).max()
+        if off > 0.01:
+            warnings.warn(f"After {len(shares)} steps the sum is {off:.1%} off; give more steps.", stacklevel=2)
+    return found
+
+
+def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
+    """Places between 0 and 1, and their weights, which add up to 1."""
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    return ((places + 1) / 2).tolist(), (weights / 2).tolist()
+
+
+def _mean_gradient(model, x, target, picture: Callable[[int, int], Tensor], weights: list[float], progress) -> Tensor:
+    """The mean over i, by weights, of the gradient at `picture(n, i)`; of what is done, if it is stopped."""
+    total, used = torch.zeros_like(x), [0.0] * len(x)
+    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0)).tolist()  # fair if it is stopped
+    jobs, size = [(n, i) for i in order for n in range(len(x))], batch_for(x.device)
+    with stoppable(len(jobs), progress, "picture", enough=lambda: all(used)) as bar:
+        for part in (jobs[at : at + size] for at in range(0, len(jobs), size)):
+            batch = torch.stack([picture(n, i) for n, i in part]).contiguous(memory_format=torch.channels_last)
+            found = input_gradient(model, batch, of_rows(target, [n for n, _ in part]))
+            for (n, i), g in zip(part, found, strict=True):
+                total[n] += weights[i] * g
+                used[n] += weights[i]
+            bar.update(len(part))
+    return total / x.new_tensor(used).view(-1, 1, 1, 1)
+
+
+class PathPoint(NamedTuple):
+    """A place on the way of Integrated Gradients: 0 at the baseline, 1 at the picture."""
+
+    share: float
+    score: float  # of the picture there
+    attributed: float  # sum of the map so far
+
+
+def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tensor, list[PathPoint], Tensor]:
+    """Integrated Gradients of one picture, a walk from black: pictures `(P,3,H,W)`, P points, maps so far `(P,H,W)`."""
+    shares, weights = _gauss_legendre(steps)
+    shares, weights = [0.0, *shares, 1.0], x.new_tensor([0.0, *weights, 0.0]).view(-1, 1, 1)
+    start = black(model).to(x)
+
+    def score_and_slope(some: Tensor) -> tuple[Tensor, Tensor]:
+        with differentiable(model, some) as leaf:
+            values = score(model, leaf, target)
+            (g,) = torch.autograd.grad(values.sum(), leaf)
+        return values.detach(), (g * (x - start)).sum(1)
+
+    way = torch.cat([start + share * (x - start) for share in shares])
+    scores, slopes = in_batches(score_and_slope, way)
+    maps = (weights * slopes).cumsum(0)
+    return way, [PathPoint(*p) for p in zip(shares, scores.tolist(), maps.sum((1, 2)).tolist(), strict=True)], maps
+
+
+# ---- the three ways back through a ReLU -----------------------------------------------------------------------------
+class _Relu(torch.autograd.Function):
+    """ReLU, or ReLU6 and its like with a top, whose backward follows a rule; in place where the original is."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, top: float | None, rule: str, in_place: bool) -> Tensor:
+        out = F.relu(x, in_place) if top is None else F.hardtanh(x, 0.0, top, in_place)  # the original's own bits
+        if in_place:
+            ctx.mark_dirty(x)
+            out = x  # within another block the call above returns a new object for the same memory
+        ctx.rule, ctx.top = rule, top
+        if rule != "deconvnet":
+            ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        if ctx.rule == "deconvnet":
+            return gradient.clamp(min=0), None, None, None
+        (out,) = ctx.saved_tensors
+        back = torch.ops.aten  # PyTorch's own backward: 0 where the output is 0 (or at the top), whatever arrives there
+        passed = (back.threshold_backward(gradient, out, 0) if ctx.top is None
+                  else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
+        return passed if ctx.rule == "gradient" else passed.relu_(), None, None, None
+
+
+class _ReluRule(TorchFunctionMode):
+    """Sends every ReLU that runs, as a module or as a function, through a rule; `count` says how many did."""
+
+    RELUS = {  # every spelling of a ReLU ends in one of these calls, with or without a dash
+        "relu": ("input", "inplace"), "relu6": ("input", "inplace"),
+        "hardtanh": ("input", "min_val", "max_val", "inplace"), "threshold": ("input", "threshold", "value", "inplace"),
+    }  # fmt: skip
+    OTHERS = frozenset("silu gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh softsign "
+                       "log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
+
+    def __init__(self, rule: str):
+        super().__init__()
+        self.rule, self.count = rule, 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        spelled = getattr(func, "__name__", "").split(".")[0]  # an operator's overload is called "relu.default"
+        name = spelled.strip("_")
+        if name in self.RELUS:
+            given = dict(zip(self.RELUS[name], args, strict=False)) | kwargs
+            low = given.get("min_val", -1.0) if name == "hardtanh" else 0
+            top = {"relu6": 6.0, "hardtanh": float(given.get("max_val", 1.0))}.get(name)
+            if low == given.get("threshold", 0) == given.get("value", 0) == 0:
+                self.count += 1
+                return _Relu.apply(given["input"], top, self.rule, spelled.endswith("_") or given.get("inplace", False))
+        if self.rule != "gradient" and (name in self.OTHERS or name in self.RELUS):
+            raise ValueError(f"This net uses {name}, and the {self.rule} rule is defined for ReLU only: its map would "
+                             "be half plain gradient. Take a net with ReLUs, or the plain gradient (vh.saliency).")
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def relu_rule(rule: str) -> Iterator[_ReluRule]:
+    """Change how gradients pass back through every ReLU that runs in the block; no value changes forwards.
+
+    With a the ReLU's output and g the gradient from above: "gradient" g*[a>0], "deconvnet" g*[g>0], "guided"
+    g*[a>0]*[g>0]. ReLUs are caught as functions while they run: functional, in-place and shared ones are covered; one
+    written as `clamp` or `where`, or in TorchScript, is not: compare `.count`. Springenberg et al. 2015; lesson 07.
+
+    """
+    if rule not in ("gradient", "deconvnet", "guided"):
+        raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
+    with _ReluRule(rule) as mode:
+        yield mode
+
+
+# ---- from a map to the object ---------------------------------------------------------------------------------------
+def segment_from_saliency(image, saliency_map: Tensor) -> Tensor:
+    """The object cut out by GrabCut, started from the most and the least salient pixels: mask `(H,W)`, bool.
+
+    The map `(H,W)` is blurred by 1/32 of the side first: single pixels of a gradient are noise. Its top 5 % are taken
+    as certainly object, its lowest 30 % as certainly background (Simonyan et al. 2014, section 3.2), for five rounds of
+    GrabCut (Rother et al. 2004), by OpenCV. Lesson 05.
+    """
+    import cv2
+
+    pixels = np.asarray(load_image(image))[..., ::-1].copy()
+    heat = torch.as_tensor(saliency_map).detach().float().cpu().numpy()
+    if heat.shape != pixels.shape[:2]:
+        raise ValueError(f"The map is {heat.shape} but the picture is {pixels.shape[:2]}: make them one size.")
+    if not np.isfinite(heat).all():
+        raise ValueError("The map has values that are not finite: find out where the NaN comes from first.")
+    heat = cv2.GaussianBlur(heat, (0, 0), max(1.0, heat.size**0.5 / 32))
+    low, likely, high = np.quantile(heat, [0.3, 0.9, 0.95])
+    if low >= high:
+        raise ValueError("The map is too flat to start GrabCut from: no pixel stands out. Is it all zeros?")
+    labels = np.where(heat > likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)  # GrabCut may move these
+    labels[heat >= high], labels[heat <= low] = cv2.GC_FGD, cv2.GC_BGD
+    cv2.setRNGSeed(0)
+    cv2.grabCut(pixels, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
+    return torch.from_numpy((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))

@@ -1,0 +1,141 @@
+"""Only what a patch can reach: run a net on a picture that was changed in one box, and recompute no more than needed.
+
+A unit whose receptive field does not touch the box keeps its value. So the maps of the untouched picture are kept at a
+few layers, the net runs on a window around the box, and at each of these layers its output is pasted into the kept
+maps. What comes out is the same number for less work; `occlusion` compares it with the plain run before using it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from ..hooks import capture, evaluating, replacing, resolve_layer
+from .activations import ReceptiveField, receptive_field
+
+WORTH = 0.75  # a layer of which a patch touches more than this share saves nothing
+
+_known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = WeakKeyDictionary()
+
+
+def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) -> dict[str, ReceptiveField]:
+    """The first layer of each resolution along the net's outermost chain, as far as its units see but a part.
+
+    With `until`, only layers that finish before that one.
+    """
+    size = tuple(x.shape[-2:])
+    known, key = _known.setdefault(model, {}), (size, until)
+    if key not in known:
+        stop = [resolve_layer(model, until)[0]] if until else []
+        with torch.no_grad(), evaluating(model), capture(model, *_chain(model), *stop) as acts:
+            model(x[:1])
+        found, seen = {}, {size}
+        for name, (out, *more) in acts.calls.items():
+            shape = tuple(out.shape[2:]) if isinstance(out, Tensor) and out.dim() == 4 else size
+            if name in stop:
+                break
+            if more or shape in seen or min(shape) < 2:
+                continue
+            seen.add(shape)
+            field = receptive_field(model, name, size)
+            if min(field.stride) < 1 or max(field.size) >= min(size):
+                break
+            found[name] = field
+        known[key] = found
+    return known[key]
+
+
+def _chain(module: nn.Module, prefix: str = "") -> Iterator[str]:
+    for name, child in module.named_children():
+        if isinstance(child, nn.Sequential):
+            yield from _chain(child, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+class _Level(NamedTuple):
+    """Kept maps, and in their units for each box: the window that is run, the part of it that the box touches."""
+
+    maps: Tensor
+    length: tuple[int, int]  # of all windows, so that they form a batch
+    begin: list[tuple[int, int]]
+    touched: list[tuple[int, int, int, int]]  # top, left, bottom, right
+    origin: list[tuple[int, int]]  # where the maps begin that are computed anew
+
+
+class LocalNet:
+    """A net on pictures `x`, each with one of the `boxes` filled: `run(forward, pictures, boxes)`."""
+
+    def __init__(self, model: nn.Module, x: Tensor, boxes: Tensor, filled: Tensor, found: dict[str, ReceptiveField]):
+        self.model, self.filled, maps = model, filled, [x]
+        fields, touched = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:]))], [boxes.split(2, 1)]
+        self.names = []
+        if found:
+            with capture(model, *found) as acts:
+                model(x)
+        for name, field in found.items():
+            low, high = _touched(boxes, field, acts[name].shape[2:])
+            if ((high - low).amax(0) / torch.tensor(acts[name].shape[2:])).prod() <= WORTH:
+                self.names.append(name)
+                for part, value in ((maps, acts[name]), (fields, field), (touched, (low, high))):
+                    part.append(value)
+        self.levels, origin = [], torch.zeros_like(touched[0][0])
+        for n, (kept, (low, high)) in enumerate(zip(maps, touched, strict=True)):
+            size = torch.tensor(kept.shape[2:])
+            begin, length, ratio = torch.zeros_like(low), size, 1  # the last level: everything
+            if n < len(self.names):
+                begin, length, ratio = _window(fields[n], fields[n + 1], *touched[n + 1], size)
+            low = torch.maximum(low, begin)
+            high = torch.maximum(torch.minimum(high, begin + length), low)
+            lists = (part.tolist() for part in (begin, torch.cat([low, high], 1), origin))
+            self.levels.append(_Level(kept, tuple(length.tolist()), *lists))
+            origin = begin // ratio
+
+    def run(self, forward: Callable[[Tensor], Tensor], pictures: list[int], boxes: list[int]) -> Tensor:
+        """What `forward` gives for pictures `pictures[i]` with box `boxes[i]` filled, i = 0, 1, ..."""
+        def paste(level: _Level) -> Callable[[Tensor], Tensor]:
+            return lambda new: self._paste(level, pictures, boxes, new)
+
+        start, *others = map(paste, self.levels)
+        with replacing(self.model, dict(zip(self.names, others, strict=True))):
+            return forward(start(self.filled.expand(len(boxes), -1, -1, -1)))
+
+    @staticmethod
+    def _paste(level: _Level, pictures: list[int], boxes: list[int], new: Tensor) -> Tensor:
+        """The kept maps in each window, and where the box touches them what was computed anew."""
+        (height, width), maps = level.length, level.maps
+        shape = (len(boxes), maps.shape[1], height, width)
+        out = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
+        for row, (n, b) in enumerate(zip(pictures, boxes, strict=True)):
+            (y, x), (top, left, bottom, right), (v, u) = level.begin[b], level.touched[b], level.origin[b]
+            out[row] = maps[n, :, y : y + height, x : x + width]
+            fresh = new[row, :, top - v : bottom - v, left - u : right - u]
+            out[row, :, top - y : bottom - y, left - x : right - x] = fresh
+        return out
+
+
+def _touched(boxes: Tensor, field: ReceptiveField, shape) -> tuple[Tensor, Tensor]:
+    """The first unit whose field touches each box and the one after the last, `(P,2)` each."""
+    size, stride, start, count = (torch.tensor(v) for v in (field.size, field.stride, field.start, tuple(shape)))
+    low = torch.div(boxes[:, :2] - start - size, stride, rounding_mode="floor") + 1
+    low = torch.minimum(low.clamp(min=0), count - 1)
+    high = torch.div(boxes[:, 2:] - 1 - start, stride, rounding_mode="floor") + 1
+    return low, torch.maximum(torch.minimum(high, count), low + 1)
+
+
+def _window(here: ReceptiveField, after: ReceptiveField, low: Tensor, high: Tensor, size: Tensor) -> tuple:
+    """Where the windows begin that units `low` to `high` of the next level need, their length, the ratio of strides.
+
+    They begin on the grid of the next level, so that padding inside a window is only met by units that nobody needs.
+    """
+    unit, stride = torch.tensor(here.stride), torch.tensor(after.stride)
+    ratio, shift = stride // unit, (torch.tensor(after.start) - torch.tensor(here.start)) // unit
+    reach = (torch.tensor(after.size) - torch.tensor(here.size)) // unit + 1
+    begin = torch.minimum((low * ratio + shift).clamp(min=0), size - 1) // ratio * ratio
+    end = torch.minimum(((high - 1) * ratio + shift + reach).clamp(min=1), size)
+    length = (end - begin).amax(0)
+    length = torch.minimum(length + (size - length) % ratio, size)
+    return torch.minimum(begin, size - length), length, ratio

@@ -1,0 +1,299 @@
+"""Pictures that a class, a channel or a unit wants, by gradient ascent; DeepDream; the shipped gallery (lesson 10)."""
+from __future__ import annotations
+
+import csv
+import math
+from collections import namedtuple
+from dataclasses import dataclass, fields, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..device import check_same_device, info_of, stoppable
+from ..hooks import outputs_until, resolve_layer, with_gradients
+from ..images import DATA, from_pixels, normalisation, to_pixels
+from ..targets import Neuron, resolve_target, score
+from .activations import activations
+from .fast import Fast, changed, total_variation
+
+# Square root of the covariance of the colours of the library's photographs, in units of their mean deviation: three
+# independent numbers times this are as correlated as red, green and blue are (tests/test_synthesis.py computes it).
+COLOURS = ((0.8387, 0.4648, 0.3102), (0.4648, 0.6810, 0.4798), (0.3102, 0.4798, 0.8669))
+EDGE = 0.02  # values this near to 0 or 1 are moved away from them before a logit is taken
+BLUR_EVERY = 4  # steps from one blur to the next
+SMALLEST = 48  # pixels: DeepDream's octaves below this are left out
+Maximized = namedtuple("Maximized", "image history score start")
+Dream = namedtuple("Dream", "path net name layer channel label score library_score library_picture")
+
+
+# --- how a picture is written down while it is optimised ---
+class Pixels:
+    """The picture itself is what the optimiser changes."""
+
+    def __init__(self, image: Tensor):
+        self.values = self.written(image.detach()).requires_grad_(True)
+
+    def image(self) -> Tensor:
+        return self.values
+
+    def written(self, image: Tensor) -> Tensor:
+        return image.clone()
+
+    @torch.no_grad()
+    def put(self, image: Tensor) -> None:
+        self.values.copy_(self.written(image))  # in place: the optimiser holds this tensor
+
+
+class Fourier(Pixels):
+    """The optimiser changes the picture's spectrum, each frequency in units of its share in photographs (1/f): a step
+    changes large shapes as readily as fine ones. `decorrelate`: light and two colours, not red, green and blue."""
+
+    def __init__(self, image: Tensor, decorrelate: bool = True):
+        self.size = tuple(image.shape[-2:])
+        self.basis = (torch.tensor(COLOURS) if decorrelate else torch.eye(3)).to(image)
+        rows, columns = torch.fft.fftfreq(self.size[0])[:, None], torch.fft.rfftfreq(self.size[1])[None]
+        share = 1 / (rows**2 + columns**2).sqrt().clamp(min=1 / max(self.size))
+        self.share = (share / share.square().mean().sqrt()).to(image)
+        super().__init__(image)
+
+    def image(self) -> Tensor:
+        planes = torch.fft.irfft2(torch.view_as_complex(self.values) * self.share, s=self.size, norm="ortho")
+        return torch.einsum("ij,njhw->nihw", self.basis, planes).sigmoid()
+
+    def written(self, image: Tensor) -> Tensor:
+        planes = torch.einsum("ij,njhw->nihw", self.basis.inverse(), image.clamp(EDGE, 1 - EDGE).logit())
+        return torch.view_as_real(torch.fft.rfft2(planes, norm="ortho") / self.share).contiguous()
+
+
+# --- how it is moved about ---
+def blurred(image: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of `(N,3,H,W)` with the border repeated."""
+    if sigma <= 0:
+        return image
+    from torchvision.transforms.functional import gaussian_blur
+
+    reach = max(1, round(3 * sigma))
+    padded = F.pad(image, [reach] * 4, mode="replicate")
+    return gaussian_blur(padded, 2 * reach + 1, sigma)[..., reach:-reach, reach:-reach]
+
+
+def resized(image: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased when it gets smaller; the same tensor if it has that size already."""
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def moved(image: Tensor, generator: torch.Generator, *, jitter: int, rotate: float, scale: float) -> Tensor:
+    """A square picture shifted by up to `jitter` pixels, turned by up to `rotate` degrees, scaled by `1 +- scale`; its
+    gradient undoes the movement. Outside is a reflection: of torchvision's zeros a net would soon look for the rim."""
+    if rotate or scale:
+        angle, factor = (2 * torch.rand(2, generator=generator) - 1).tolist()
+        angle, factor = math.radians(rotate * angle), 1 + scale * factor
+        cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
+        turn = image.new_tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
+        grid = F.affine_grid(turn, list(image.shape), align_corners=False)
+        image = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return torch.roll(image, shift(generator, jitter), (2, 3)) if jitter else image
+
+
+def shift(generator: torch.Generator, jitter: int) -> tuple[int, int]:
+    """A random shift of at most `jitter` pixels down and to the right (negative: up and to the left)."""
+    down, right = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
+    return down, right
+
+
+# --- activation maximisation ---
+@dataclass(frozen=True)
+class Recipe:
+    """How a picture is grown; every regulariser is off at 0 or False. `recipe_for` has one for each net. Lesson 10."""
+
+    size: int = 224  # side of the final picture in pixels
+    stages: int = 1  # 1: all steps at the final size; more: from coarse to fine
+    growth: float = 1.2  # of the side from stage to stage
+    steps: int = 100  # of Adam in each stage
+    rate: float = 0.05  # Adam's step length (pixels 0..1, or units of the spectrum)
+    noise: float = 0.02  # deviation of the noise around mid grey at the start
+    l2: float = 0.0  # weight of the mean squared distance of the normalised picture from the mean colour
+    tv: float = 0.0  # weight of the total variation
+    blur: float = 0.0  # deviation in pixels of the blur after every fourth step
+    between: float = 0.0  # deviation in pixels of the blur between the stages
+    jitter: int = 0  # largest shift before a step, in pixels
+    rotate: float = 0.0  # largest turn before a step, in degrees
+    scale: float = 0.0  # largest change of scale before a step, as a share
+    fourier: bool = False  # optimise the spectrum, each frequency in units of its share in photographs, not the pixels
+    decorrelate: bool = False  # with `fourier`: light and two colour directions instead of red, green and blue
+
+    def __post_init__(self):
+        for field in fields(self):
+            least = {"size": 8, "stages": 1, "growth": 1}.get(field.name, 0)
+            if not getattr(self, field.name) >= least:
+                raise ValueError(f"{field.name} of a recipe is at least {least}, not {getattr(self, field.name)!r}.")
+        if self.decorrelate and not self.fourier:
+            raise ValueError("decorrelate needs fourier=True: pixels are optimised as red, green and blue.")
+
+    def sizes(self) -> list[int]:
+        return [max(8, round(self.size / self.growth**n)) for n in reversed(range(self.stages))]
+
+
+# What was found to give good pictures, by trying (see the lesson's "Look" texts).
+CLASS = Recipe(size=224, steps=256, rate=0.05, tv=500, jitter=16, rotate=15, scale=0.2, fourier=True, decorrelate=True)
+CHANNEL = Recipe(size=160, stages=6, steps=16, rate=0.03, noise=0.08, between=0.8, jitter=2)
+ALEXNET_CHANNEL = replace(CHANNEL, noise=0.2, jitter=4)  # stride 4: a finer shift would see the same pixels
+
+
+def recipe_for(model: nn.Module, target: int | str | Neuron) -> Recipe:
+    """The recorded recipe for a net and a kind of target: a class (at the net's input size), a channel, or one unit.
+    `dataclasses.replace`, or keywords of `maximize_activation`, change it. Lesson 10."""
+    info = info_of(model)
+    if not isinstance(target, Neuron):
+        return replace(CLASS, size=getattr(info, "input_size", CLASS.size))
+    if target.row is None and target.column is None:
+        return ALEXNET_CHANNEL if getattr(info, "name", "") == "alexnet" else CHANNEL
+    return replace(CLASS, size=CHANNEL.size, rotate=0, scale=0, jitter=2)  # a unit looks at one place
+
+
+class Ascent:
+    """Activation maximisation step by step, for a loop or for an explorer; complete after every step."""
+
+    @with_gradients()
+    def __init__(self, model: nn.Module, target, recipe: Recipe, *, start=None, seed=0, precision="float32"):
+        self.model, self.recipe, self.sizes = model, recipe, recipe.sizes()
+        self.generator = torch.Generator().manual_seed(seed)
+        self.total, self.done, self.history = len(self.sizes) * recipe.steps, 0, []
+        like = next(model.parameters(), torch.zeros(1))
+        if start is None:
+            noise = torch.randn(1, 3, self.sizes[0], self.sizes[0], generator=self.generator)
+            image = (0.5 + recipe.noise * noise).to(like).clamp(0, 1)
+        else:
+            image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
+        if isinstance(target, Neuron):
+            self.target = target._replace(layer=resolve_layer(model, target.layer)[0])
+        else:
+            self.target = resolve_target(model, target, 1)
+        self.start = self._final_score(resized(image, recipe.size))  # a whole pass: shows layers that run twice
+        self.fast = Fast(model, precision)
+        self.wanted = self.fast.narrowed(self.target) if isinstance(target, Neuron) else self.target
+        self._begin(image)
+
+    def _begin(self, image: Tensor) -> None:
+        recipe = self.recipe
+        image = resized(image, self.sizes[self.done // max(recipe.steps, 1)])
+        if self.done:
+            image = blurred(image, recipe.between)
+        self.picture = Fourier(image, recipe.decorrelate) if recipe.fourier else Pixels(image)
+        self.adam = torch.optim.Adam([self.picture.values], lr=recipe.rate)
+
+    @torch.no_grad()
+    def _final_score(self, image: Tensor) -> float:
+        return float(score(self.model, from_pixels(self.model, image), self.target))
+
+    @with_gradients()
+    def step(self) -> float:
+        """One step uphill; returns the score before it."""
+        recipe = self.recipe
+        if self.done and self.done % recipe.steps == 0:
+            self._begin(self.image())
+        image = self.picture.image()
+        x = moved(image, self.generator, jitter=recipe.jitter, rotate=recipe.rotate, scale=recipe.scale)
+        x = from_pixels(self.model, x)
+        value, gradient = self.fast(x, lambda x: score(self.fast.net, x, self.wanted, whole=False))
+        loss = recipe.tv * total_variation(image).sum() + recipe.l2 * (x**2).mean()
+        wanted = (x * gradient).sum()  # its gradient with respect to x is the score's
+        self.picture.values.grad = torch.autograd.grad(loss - wanted, self.picture.values)[0]
+        self.adam.step()
+        self.done += 1
+        blur = recipe.blur if self.done % BLUR_EVERY == 0 else 0
+        if blur or not recipe.fourier:  # pixels that left 0..1 are put back
+            self.picture.put(blurred(self.image(), blur))
+        self.history.append(float(value))
+        return self.history[-1]
+
+    @torch.no_grad()
+    def image(self) -> Tensor:
+        """The picture as it is now, `(1,3,h,w)`, 0..1, detached."""
+        return self.picture.image().detach().clone().clamp(0, 1)
+
+    def result(self) -> Maximized:
+        image = resized(self.image(), self.recipe.size)
+        return Maximized(image[0], torch.tensor(self.history), self._final_score(image), self.start)
+
+
+def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe: Recipe | None = None, seed: int = 0,
+                        start: Tensor | None = None, precision="float32", progress=False, **changes) -> Maximized:
+    """The picture that a class, a channel or a unit of a layer answers to most, by gradient ascent from `start`.
+    `recipe` (by default `recipe_for` this net) says how; keywords change single entries of it: `size=128, steps=20`.
+    `start`: `(3,H,W)` in 0..1, by default grey with a little noise. `precision="bfloat16"`: `Fast` in methods/fast.py.
+    Returns `.image` `(3,size,size)` in 0..1, `.history` `(T,)` (the score before each step, of the picture as it was
+    moved), `.score` of the image and `.start`, that of the first picture at the final size.
+    Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (the spectrum). Lesson 10.
+    """
+    ascent = Ascent(model, target, changed(recipe or recipe_for(model, target), changes), start=start, seed=seed,
+                    precision=precision)  # fmt: skip
+    with stoppable(ascent.total, progress, enough=lambda: ascent.done) as bar:
+        while ascent.done < ascent.total:
+            ascent.step()
+            bar.update()
+    return ascent.result()
+
+
+# --- DeepDream ---
+def deep_dream(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int | None = None, *, octaves: int = 4,
+               ratio: float = 1.5, steps: int = 16, rate: float = 0.008, jitter: int = 16, seed: int = 0,
+               precision: str = "float32", progress: bool = False) -> Tensor:  # fmt: skip
+    """DeepDream: whatever a layer (or one channel of it) sees in a picture, make it see more: `(N,3,H,W)` in 0..1.
+    The mean of its squared outputs rises, on octaves of the picture, each `ratio` smaller than the next (none below 48
+    pixels), by steps of `rate` (pixels 0..1) on average, shifted by up to `jitter`. Mordvintsev et al. 2015. Lesson 10.
+    """
+    if octaves < 1 or not ratio > 1 or min(steps, rate, jitter) < 0:
+        raise ValueError("deep_dream needs octaves of 1 or more, ratio above 1, and no negative steps, rate or jitter.")
+    check_same_device(model, x)
+    with torch.no_grad():
+        out = activations(model, x, layer)  # a whole pass: a layer that is unknown or runs twice shows here
+    if channel is not None and not 0 <= channel < out.shape[1]:
+        raise ValueError(f"Layer {layer!r} has channels 0 to {out.shape[1] - 1}, not {channel}.")
+    name, fast = resolve_layer(model, layer)[0], Fast(model, precision)
+    mean, std = normalisation(model, x)
+    first, size = to_pixels(model, x.detach()).clamp(0, 1), tuple(x.shape[-2:])
+    generator = torch.Generator().manual_seed(seed)
+
+    def energy(x: Tensor) -> Tensor:
+        out = outputs_until(fast.net, x, name)[name]
+        return (out if channel is None else out[:, channel : channel + 1]).float().square().flatten(1).mean(1)
+
+    def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
+        if image.shape[-2:] == size:
+            return image
+        return (resized(first, size) + resized(image - resized(first, image.shape[-2:]), size)).clamp(0, 1)
+
+    sizes = [tuple(round(side / ratio**n) for side in size) for n in reversed(range(octaves))]
+    sizes = [one for one in sizes if min(one) >= SMALLEST] or [size]
+    image = resized(first, sizes[0])
+    with stoppable(len(sizes) * steps, progress) as bar:
+        for one in sizes:
+            image = enlarged(image, one)
+            for _ in range(steps):
+                down, right = shift(generator, jitter)
+                rolled = torch.roll(image, (down, right), (2, 3))
+                gradient = fast((rolled - mean) / std, energy)[1]
+                length = gradient.abs().mean((1, 2, 3), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+                rolled = (rolled + rate * gradient / length).clamp(0, 1)
+                image = torch.roll(rolled, (-down, -right), (2, 3))
+                bar.update()
+    return enlarged(image, size)
+
+
+# --- the gallery (data/dreams/make.py makes it) ---
+def dreams(name: str | None = None) -> list[Dream]:
+    """The shipped pictures of one `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class") or all: path, net, name,
+    layer ("features.12" or ""), channel (or class number), label (or ""), score (mean of the map, or logit), and
+    library_score of library_picture, the highest of any library picture. Lesson 10."""
+    with open(DATA / "dreams" / "dreams.csv", newline="", encoding="utf-8") as file:
+        rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in csv.DictReader(file)]
+    names = {row.name for row in rows}
+    if name not in (None, *names):
+        raise ValueError(f"The gallery has {', '.join(sorted(names))}, not {name!r}.")
+    return [row._replace(channel=int(row.channel), score=float(row.score), library_score=float(row.library_score))
+            for row in rows if name in (None, row.name)]  # fmt: skip

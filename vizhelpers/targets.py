@@ -1,0 +1,187 @@
+"""What a net is asked: its classes and labels, a `Neuron`, and the score of either that a method explains."""
+from __future__ import annotations
+
+import difflib
+import operator
+from collections import namedtuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .device import check_same_device, device_of, info_of
+from .hooks import capture, evaluating, outputs_until, resolve_layer, with_gradients
+
+
+class Neuron(NamedTuple):
+    """A channel of a layer (the mean of its map) or, with row and column, a unit, in place of a class. Lesson 07."""
+    layer: str | nn.Module
+    channel: int
+    row: int | None = None
+    column: int | None = None
+
+
+Target = int | str | Sequence | Tensor | Neuron | None
+Prediction = namedtuple("Prediction", "label probability index logit")  # one line of a net's answer
+
+
+def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...] | None = None) -> list[str]:
+    """Dotted names of the layers of these kinds (default: all without parts), in the order of definition. Lesson 00."""
+    return [name for name, module in model.named_modules() if name
+            and (isinstance(module, kinds) if kinds else next(module.children(), None) is None)]  # fmt: skip
+
+
+def categories(model: nn.Module, count: int | None = None) -> tuple[str, ...]:
+    """Names of the net's (`count`) outputs: its own (`.viz`), ImageNet's for 1000, else "class 0", ... Lesson 00."""
+    _check_classifier(model)
+    if count is None:
+        sizes = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
+        sizes = sizes or [module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+        if not sizes:
+            raise ValueError(f"{type(model).__name__} has no linear layer or convolution, so no classes to count.")
+        count = sizes[-1]
+    own = getattr(info_of(model), "categories", ())
+    if len(own) == count:  # a list of another length belongs to another head
+        return own
+    return imagenet_categories() if count == 1000 else tuple(f"class {i}" for i in range(count))
+
+
+def imagenet_categories() -> tuple[str, ...]:
+    from torchvision.models._meta import _IMAGENET_CATEGORIES
+    return tuple(_IMAGENET_CATEGORIES)
+
+
+def _check_classifier(model: nn.Module) -> None:
+    info = getattr(model, "viz", None)  # its own: around a wrapped one there may be another head
+    if not getattr(info, "has_classifier", True):
+        raise ValueError(f"This {info.name} holds only its convolutions, so it has no class scores: use "
+                         f"load_model('{info.name}', weights='IMAGENET1K_V1') or squeezenet1_1.")  # fmt: skip
+
+
+def class_index(model: nn.Module, target: int | str) -> int:
+    """The number of a class given by number or by label: any case, the whole of it or a part that only one label has.
+
+    >>> vh.class_index(net, "Espresso")
+    967
+    """
+    return _index(categories(model), target)
+
+
+def _index(labels: Sequence[str], target: int | str) -> int:
+    if not isinstance(target, str):
+        try:
+            index = operator.index(None if isinstance(target, bool) else target)
+        except TypeError:
+            raise ValueError(f"A class is a whole number or a label, not {target!r}.") from None
+        if not 0 <= index < len(labels):
+            raise ValueError(f"There is no class {index}: this net's classes go from 0 to {len(labels) - 1}.")
+        return index
+    wanted, lower = target.strip().lower(), [label.lower() for label in labels]
+    found = [i for i, label in enumerate(lower) if label == wanted]
+    found = found or [i for i, label in enumerate(lower) if wanted and wanted in label]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(f"{i} {labels[i]!r}" for i in found[:6])
+        raise ValueError(f"{len(found)} classes match {target!r}: {some} ...; give the number or the whole label.")
+    near = difflib.get_close_matches(wanted, lower, n=4, cutoff=0.4) or lower[:3]
+    raise ValueError(f"No class is called {target!r}; nearest: {', '.join(map(repr, near))}.")
+
+
+def resolve_target(model: nn.Module, target: int | str | Sequence[int | str] | Tensor, n: int) -> Tensor:
+    """A class number for each of n pictures, LongTensor `(n,)` on its device, from one target or n. Lesson 05."""
+    single = isinstance(target, (int, str)) or getattr(target, "ndim", 1) == 0
+    if not single and (not hasattr(target, "__len__") or getattr(target, "ndim", 1) != 1):
+        raise ValueError(f"A target is a class number, a label, or one of them per picture, not {target!r}.")
+    targets = [target] * n if single else target.tolist() if isinstance(target, Tensor) else list(target)
+    if len(targets) != n:
+        raise ValueError(f"There are {len(targets)} targets for {n} pictures: give one for all, or one for each.")
+    labels = categories(model)
+    return torch.tensor([_index(labels, t) for t in targets], dtype=torch.long, device=device_of(model))
+
+
+def settled(model: nn.Module, x: Tensor, target: Target) -> Neuron | Tensor:
+    """A target that stays while the picture changes: a `Neuron` or class numbers `(N,)`; None: each picture's own."""
+    if isinstance(target, Neuron):
+        return target
+    if target is not None:
+        return resolve_target(model, target, len(x))
+    with torch.no_grad():
+        return class_scores(model, x).argmax(1)
+
+
+def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
+    """What `settled` gave, for these pictures of the batch, in this order."""
+    return target if isinstance(target, Neuron) else target[list(rows)]
+
+
+def class_scores(model: nn.Module, x: Tensor) -> Tensor:
+    """The net's logits `(N,C)` in eval mode, attached to the graph if gradients are recorded. Lesson 05."""
+    _check_classifier(model)
+    check_same_device(model, x)
+    with evaluating(model):
+        out = model(x)
+    out = getattr(out, "logits", out)  # nets with auxiliary heads return a tuple with names
+    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(f"{type(model).__name__} returns {shape}, not class scores (N,C): take a net that has.")
+    return out
+
+
+def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | list[list[Prediction]]:
+    """The most probable classes as (label, probability, index, logit), best first; a list of such lists for N > 1."""
+    if top < 1:
+        raise ValueError(f"top is the number of classes to list, at least 1, not {top}.")
+    with torch.no_grad():
+        logits = class_scores(model, x).float()
+    labels, rows = categories(model, logits.shape[1]), []
+    for row, chances in zip(logits, logits.softmax(1), strict=True):
+        best = chances.topk(min(top, len(chances))).indices.tolist()
+        rows.append([Prediction(labels[i], chances[i].item(), i, row[i].item()) for i in best])
+    return rows[0] if len(rows) == 1 else rows
+
+
+def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = True) -> Tensor:
+    """What a method explains, `(N,)`: the logit of the class or the `Neuron`'s value; attached to the graph. Lesson 05.
+
+    `whole=False` ends the pass behind the `Neuron`'s layer: faster, but only a whole pass can tell that it runs once.
+    """
+    if not isinstance(target, Neuron):
+        scores = class_scores(model, x)
+        wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x)).to(scores.device)
+        return scores.gather(1, wanted[:, None])[:, 0]
+    check_same_device(model, x)
+    with evaluating(model):
+        if not whole:
+            return _value(outputs_until(model, x, target.layer)[resolve_layer(model, target.layer)[0]], target)
+        with capture(model, target.layer) as acts:
+            model(x)
+    return _value(acts[target.layer], target)
+
+
+def _value(out: Tensor, neuron: Neuron) -> Tensor:
+    layer, channel, *place = neuron
+    if not 0 <= channel < out.shape[1]:
+        raise ValueError(f"Layer {layer!r} has channels 0 to {out.shape[1] - 1}, not {channel}.")
+    if place == [None, None]:
+        return out[:, channel].flatten(1).mean(1) if out.dim() > 2 else out[:, channel]
+    if None in place or out.dim() != 4 or not all(0 <= i < n for i, n in zip(place, out.shape[2:], strict=True)):
+        raise ValueError(f"Layer {layer!r} gives {tuple(out.shape)}: it has no unit at row and column {tuple(place)}.")
+    return out[:, channel, place[0], place[1]]
+
+
+@contextmanager
+def differentiable(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
+    """A leaf copy of x to take gradients at, whatever `no_grad`, `inference_mode` or frozen weights are around."""
+    check_same_device(model, x)
+    with with_gradients():
+        yield x.detach().clone().requires_grad_(True)
+
+
+def input_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """The gradient of the score with respect to the picture, `(N,3,H,W)`, signed, detached."""
+    with differentiable(model, x) as leaf:
+        (gradient,) = torch.autograd.grad(score(model, leaf, target).sum(), leaf)
+    return gradient
