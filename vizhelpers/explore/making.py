@@ -33,19 +33,16 @@ def explore_fooling(model: nn.Module, images, target="school bus", *, step: floa
     """
     inputs, labels = inputs_of(images, model), categories(model)
 
-    def index(label):
-        return class_index(model, int(label) if label.strip().isdigit() else label)
-
     @lru_cache(16)
-    def run(picture, c):
+    def run(picture, label):
+        c = class_index(model, int(label) if label.strip().isdigit() else label)
         found = fool(model, inputs[picture], c, step=step, steps=steps, record=True)
         with torch.no_grad():
             said = in_batches(lambda part: class_scores(model, part).softmax(1), from_pixels(model, found.frames[0]))
-        return found, said.cpu()
+        return c, found, said.cpu()
 
     def look(picture, label, step):
-        c = index(label)
-        found, said = run(picture, c)
+        c, found, said = run(picture, label)
         now, change = found.frames[0, step].cpu(), (found.frames[0, step] - found.start[0]).cpu()
         best = said[step].topk(min(5, said.shape[1])).indices.tolist()
         shown = best if c in best else [*best[:-1], c]
@@ -57,7 +54,7 @@ def explore_fooling(model: nn.Module, images, target="school bus", *, step: floa
         return text, [to_picture(now), to_picture(0.5 + 20 * change), bars], numbers
 
     def ending(picture, label):
-        last = len(run(picture, index(label))[1]) - 1
+        last = len(run(picture, label)[2]) - 1
         return range(last + 1), last
 
     box = W.Combobox(value=labels[class_index(model, target)], options=list(dict.fromkeys(labels)), description="class",
@@ -155,8 +152,7 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
         row = layers[layer][picture]
         target = Neuron(row.layer, row.channel) if row.layer else row.channel
         recipe = recipe_for(model, target)
-        recipe = replace(recipe, size=size, steps=max(1, steps // recipe.stages))
-        return Ascent(model, target, recipe, seed=seed)
+        return Ascent(model, target, replace(recipe, size=size, steps=max(1, steps // recipe.stages)), seed=seed)
 
     def look(run, layer, picture, seed):
         row, ascent = layers[layer][picture], run.job

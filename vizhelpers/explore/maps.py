@@ -54,14 +54,11 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
                     f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {total:.2f}: {steps} points{off}")
         return f"{method} for {asked.name(target)}: {said}", pictures, {"map": whole, "path": walk or []}
 
-    def smooth(method):
-        return method == "SmoothGrad"
-
     return Explorer(
         look, picture=list(inputs), target=asked, search=asked.search, wait="computing ...",
         method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
-        noise=slide([round(0.05 * n, 2) for n in range(11)], 0.05, slow=True, acts=smooth),
-        samples=slide(range(1, 65), 8, slow=True, acts=smooth),
+        noise=slide([n / 20 for n in range(11)], 0.05, slow=True, acts=lambda method: method == "SmoothGrad"),
+        samples=slide(range(1, 65), 8, slow=True, acts=lambda method: method == "SmoothGrad"),
         point=slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True),
     )  # fmt: skip
 
@@ -124,15 +121,14 @@ def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
             maps = [acts[layer] for layer in layers]
             grads = torch.autograd.grad(total, maps, allow_unused=True)
         try:
-            heat = {("CAM", layer): (cam(model, x, target)[0].cpu(), "") for layer in layers[:1]}
+            heat = {("CAM", layers[0]): (cam(model, x, target)[0].cpu(), "")}
         except ValueError as refusal:
             heat = {("CAM", layers[0]): (torch.zeros(1, 1), str(refusal))}
         for layer, a, g in zip(layers, maps, grads, strict=True):
-            a, behind = a.detach(), g is None
-            g = torch.zeros_like(a) if behind else g
-            for method, weights in (("Grad-CAM", g.mean((2, 3))), ("Grad-CAM++", plus_plus_weights(a, g))):
+            a, slope = a.detach(), torch.zeros_like(a) if g is None else g
+            for method, weights in (("Grad-CAM", slope.mean((2, 3))), ("Grad-CAM++", plus_plus_weights(a, slope))):
                 one = torch.einsum("nkhw,nk->hw", a, weights).relu().cpu()
-                heat[method, layer] = one, "it lies behind" if behind else "" if one.any() else why_empty(a, g)
+                heat[method, layer] = one, "it lies behind" if g is None else "" if one.any() else why_empty(a, g)
         return float(total.detach()), to_picture(to_display(x, model), side=320), heat
 
     def look(picture, target, method, layer):

@@ -19,20 +19,15 @@ _NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity,
 
 
 # ---- where a net keeps its maps -------------------------------------------------------------------------------------
-_known: WeakKeyDictionary[nn.Module, tuple[dict, dict]] = WeakKeyDictionary()  # its modules; size of picture -> answer
+_known: WeakKeyDictionary[nn.Module, dict] = WeakKeyDictionary()  # (size of picture, *its modules) -> answer
 
 
 def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None]:
-    """The layers that put out maps, in running order, and the last linear layer or convolution that ran.
-
-    Found by running the net once; remembered for each size of picture, until a module of the net is replaced.
-    """
+    """The layers that put out maps, in running order, and the last linear layer or convolution that ran."""
     check_same_device(model, x)
     modules = {name: module for name, module in model.named_modules() if name}
-    if model not in _known or _known[model][0] != modules:
-        _known[model] = modules, {}
-    known, size = _known[model][1], x.shape[1:]
-    if size not in known:
+    known, key = _known.setdefault(model, {}), (x.shape[1:], *modules.items())
+    if key not in known:
         with torch.no_grad(), evaluating(model), capture(model, *modules) as acts:
             model(x[:1])
         layers = [
@@ -41,8 +36,8 @@ def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None]:
             and type(modules[name]) not in _NO_LAYERS_OF_THEIR_OWN and "Pool" not in type(modules[name]).__name__
         ]  # fmt: skip
         heads = [name for name in acts.calls if isinstance(modules[name], (nn.Linear, nn.Conv2d))]
-        known[size] = layers, heads[-1] if heads else None
-    return known[size]
+        known[key] = layers, [None, *heads][-1]
+    return known[key]
 
 
 def map_layers(model: nn.Module, x: Tensor) -> list[str]:
@@ -53,11 +48,7 @@ def map_layers(model: nn.Module, x: Tensor) -> list[str]:
 
 
 def cam_layer(model: nn.Module, x: Tensor) -> str:
-    """The layer that CAM methods take by default: the last stack of maps before pooling and classifier. Lesson 08.
-
-    >>> vh.cam_layer(net, x)
-    'features.12'
-    """
+    """The layer that CAM methods take by default: the last stack of maps before pooling and classifier. Lesson 08."""
     found = [n for n in _anatomy(model, x)[0] if n.split(".")[0] not in ("classifier", "fc", "head")]
     if not found:
         raise ValueError(f"No layer of this {type(model).__name__} puts out maps (N,K,h,w): name one with layer=.")
@@ -69,9 +60,8 @@ def cam_layer(model: nn.Module, x: Tensor) -> str:
 def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """CAM, `(N,h,w)`, signed: the last maps, weighted as the linear layer behind their global average reads them.
 
-    In logits: the map's mean plus the class's bias is the logit. A net that ends in a 1x1 convolution and the average
-    (SqueezeNet) has the bias in its map, and its logit is the mean of the positive part. Any other end is refused.
-    Zhou et al. 2016, equation 2; lesson 08.
+    The map's mean plus the class's bias is the logit. A net that ends in a 1x1 convolution (SqueezeNet) has the bias in
+    its map, and its logit is the mean of the positive part. Other ends are refused. Zhou et al. 2016, eq. 2; lesson 08.
     """
     refusal = ValueError(f"CAM needs global average pooling and then one linear layer, and this {type(model).__name__} "
                          "does not end so for what was asked: use grad_cam.")  # fmt: skip
@@ -83,8 +73,7 @@ def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     wanted = logits.argmax(1) if target is None else resolve_target(model, target, len(x)).to(x.device)
     maps, out, last = acts[layer], acts[head], model.get_submodule(head)
 
-    def explains(means: Tensor) -> bool:
-        """Whether these are all the logits, not only one by chance."""
+    def explains(means: Tensor) -> bool:  # all the logits, not only one by chance
         return means.shape == logits.shape and bool((means - logits).abs().max() <= 1e-3 * logits.abs().max())
 
     if out.dim() == 4 and max(out.shape[2:]) > 1:  # a convolution with a map for each class
@@ -100,10 +89,9 @@ def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
 
 # ---- Grad-CAM and its kin -------------------------------------------------------------------------------------------
 def grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None, relu: bool = True) -> Tensor:
-    """Grad-CAM, `(N,h,w)`: a layer's maps (by default `cam_layer`'s), each weighted by the score's mean gradient there.
+    """Grad-CAM, `(N,h,w)`, 0 or more: a layer's maps, each weighted by the score's mean gradient there.
 
-    0 or more; `relu=False` keeps what speaks against the target. A map of zeros is said aloud with its cause.
-    Selvaraju et al. 2017, equations 1 and 2; lesson 08.
+    `relu=False` keeps what speaks against the target. Selvaraju et al. 2017, equations 1 and 2; lesson 08.
     """
     maps, g = _maps_and_gradients(model, x, target, layer)
     found = torch.einsum("nkhw,nk->nhw", maps, g.mean((2, 3)))
@@ -111,10 +99,7 @@ def grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer
 
 
 def grad_cam_plus_plus(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None) -> Tensor:
-    """Grad-CAM++, `(N,h,w)`, 0 or more: Grad-CAM with `plus_plus_weights`, so that several instances count.
-
-    Chattopadhyay et al. 2018, equations 10 (weights) and 19 (alpha); lesson 08.
-    """
+    """Grad-CAM++, `(N,h,w)`, 0 or more: Grad-CAM with `plus_plus_weights`. Chattopadhyay et al. 2018; lesson 08."""
     maps, g = _maps_and_gradients(model, x, target, layer)
     return _positive(torch.einsum("nkhw,nk->nhw", maps, plus_plus_weights(maps, g)), maps, g, "Grad-CAM++")
 
@@ -122,12 +107,9 @@ def grad_cam_plus_plus(model: nn.Module, x: Tensor, target: Target = None, *, la
 def plus_plus_weights(maps: Tensor, g: Tensor) -> Tensor:
     """Grad-CAM++'s weights `(N,K)` from a layer's maps A, 0 or more, and dS/dA, both `(N,K,h,w)`.
 
-    A channel's positive gradients, each times its alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g), or 0 where g
-    is 0. Cancelled like this it needs no epsilon, which would swamp g^2 where gradients are small. S is the logit; the
-    paper's exp(S) would multiply all weights of a picture by one number. Chattopadhyay et al. 2018; lesson 08.
-
-    >>> vh.plus_plus_weights(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
-    tensor([[0.6667]])
+    A channel's positive gradients, each times alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g), or 0 where g is
+    0: cancelled like this it needs no epsilon, which would swamp small gradients. S is the logit; the paper's exp(S)
+    only multiplies all weights by one number. Chattopadhyay et al. 2018, equations 10 and 19; lesson 08.
     """
     below = 2 + maps.sum((2, 3), keepdim=True) * g
     usable = (g != 0) & (below != 0)
@@ -136,10 +118,7 @@ def plus_plus_weights(maps: Tensor, g: Tensor) -> Tensor:
 
 
 def guided_grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None) -> Tensor:
-    """Guided Grad-CAM, `(N,3,H,W)`: guided backpropagation times Grad-CAM stretched to the picture; nets with ReLUs.
-
-    Selvaraju et al. 2017, section 3.2; lesson 08.
-    """
+    """Guided backpropagation times Grad-CAM stretched to the picture, `(N,3,H,W)`. Selvaraju et al. 2017; lesson 08."""
     target = settled(model, x, target)
     heat = upsampled(grad_cam(model, x, target, layer=layer), x.shape[-2:])
     return heat[:, None] * guided_backprop(model, x, target)
@@ -168,6 +147,7 @@ def why_empty(maps: Tensor, g: Tensor) -> str:
 
 
 def _positive(found: Tensor, maps: Tensor, g: Tensor, method: str) -> Tensor:
+    """The positive part; a map of zeros is said aloud, with its cause."""
     positive = found.relu()
     for n in (~positive.flatten(1).any(1)).nonzero()[:, 0].tolist():
         which = f" for picture {n}" if len(found) > 1 else ""

@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import warnings
+from collections import namedtuple
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,21 +14,9 @@ from ..images import from_pixels, to_pixels
 from ..targets import Neuron, class_scores, resolve_target
 
 
-class Fooled(NamedTuple):
-    """What `fool` returns; every tensor has one row per picture, and lengths are in units of 0..255."""
-
-    picture: Tensor  # (N,3,H,W), 0..1, floating point
-    confidence: Tensor  # (N,) probability of the target, for `picture`
-    steps: Tensor  # (N,) steps of the ascent that were taken
-    l2: Tensor  # (N,) Euclidean length of picture - start
-    linf: Tensor  # (N,) largest change of any value
-    rounded: Tensor  # (N,3,H,W) uint8: what a picture file holds
-    rounded_confidence: Tensor  # (N,) probability of the target, for `rounded`
-    winner: Tensor  # (N,) the most probable class of `rounded`
-    target: Tensor  # (N,)
-    start: Tensor  # (N,3,H,W), 0..1
-    history: Tensor  # (N,T+1) probability of the target after 0, 1, ... T steps; a picture that is done keeps its last
-    frames: Tensor | None = None  # (N,T+1,3,H,W), 0..1, the pictures on the way, if they were asked for
+class Fooled(namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner target start "
+                                  "history frames")):  # fmt: skip
+    """What `fool` returns, see there."""
 
     @property
     def fooled(self) -> Tensor:
@@ -41,16 +29,15 @@ class Fooled(NamedTuple):
         return self.picture - self.start
 
 
-def fool(
-    model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9, step: float = 40,
-    steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False,
-) -> Fooled:
+def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9,
+         step: float = 40, steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False) -> Fooled:
     """Pictures changed a little until the net takes them for the target with the wanted confidence (0: until it wins).
 
-    Each step is `step` long (units of 0..255, over all values together) and goes along the gradient of the target's log
-    probability; then the values are clipped to 0..1. `shrink` more steps seek a smaller change that still fools: its
-    length falls while it does and grows while it does not. `record` keeps the pictures on the way in `.frames`.
-    Szegedy et al. 2014, section 4 (the phenomenon); Rony et al. 2019, algorithm 1 (`shrink`); lesson 06.
+    Each step, `step` long (in units of 0..255, over all values), goes up the gradient of the target's log probability;
+    then values are clipped to 0..1. `shrink` more steps seek a smaller change that still fools. Out come, a row for
+    each picture: picture and start (0..1); l2 and linf of the change (0..255); rounded (uint8) as a file holds it, its
+    winner and rounded_confidence, `.fooled` if that is the target; history `(N,T+1)` of the confidence, frames if
+    `record`. Szegedy et al. 2014, section 4; Rony et al. 2019, algorithm 1 (`shrink`); lesson 06.
     """
     check_same_device(model, x)
     if x.dim() != 4 or x.shape[1] != 3 or not len(x):
@@ -74,10 +61,8 @@ class _Search:
 
     def __init__(self, model: nn.Module, start: Tensor, target: Tensor, confidence: float, step: float):
         self.model, self.start, self.target, self.confidence, self.step = model, start, target, confidence, step
-        self.picture, self.batch = start.clone(), batch_for(start.device)
+        self.picture, self.batch, self.history, self.frames = start.clone(), batch_for(start.device), [], []
         self.steps, self.done = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.bool)
-        self.history: list[Tensor] = []
-        self.frames: list[Tensor] = []
 
     def look(self, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The target's probability, whether the net is fooled, and the unit vector that leads uphill inside 0..1."""
@@ -101,13 +86,13 @@ class _Search:
             column = self.history[-1].clone() if self.history else torch.zeros_like(chance)
             column[moving] = chance
             self.picture[moving], self.steps[moving], self.done[moving] = candidate, number, done
-            self.history.append(column)
+            self.history.append(column)  # a picture that is done keeps its last
             if record:
                 self.frames.append(self.picture.clone())
             stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
             if stuck.any():
-                warnings.warn(f"fool cannot move picture {moving[stuck].tolist()}: the gradient of its class is zero "
-                              "everywhere (every path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3)
+                warnings.warn(f"fool cannot move picture {moving[stuck].tolist()}: its class's gradient is zero (every "
+                              "path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3)  # fmt: skip
             go = ~done & ~stuck
             moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
             if not len(moving):
@@ -115,13 +100,11 @@ class _Search:
             bar.update()
 
     def shrink(self, steps: int, bar: Bar) -> None:
+        """The change's length falls while it fools and grows while it does not, less and less."""
         some = (self.done & (self.steps > 0)).nonzero()[:, 0]
-        if not len(some):
-            return
-        start, target = self.start[some], self.target[some]
-        change = self.picture[some] - start
+        start, target, change = self.start[some], self.target[some], self.picture[some] - self.start[some]
         least = _lengths(change)
-        for number in range(steps):
+        for number in range(steps if len(some) else 0):
             cool = 1 - number / steps
             _, done, uphill = self.look(start + change, target)
             length, done = _lengths(change), done[:, None, None, None]

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections import namedtuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,34 +17,22 @@ from ..targets import Target, differentiable, input_gradient, of_rows, score, se
 
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """The gradient of the target's score, `(N,3,H,W)`, in score per unit of normalised input.
-
-    Simonyan et al. 2014, section 3; lesson 05.
-    """
+    """The gradient of the score, `(N,3,H,W)`, per unit of normalised input. Simonyan et al. 2014, sec. 3; lesson 05."""
     return _said_if_zero(input_gradient(model, x, target), "gradient")
 
 
 def saliency(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """At each pixel the largest magnitude of the gradient over the three colours, `(N,H,W)`, 0 or more.
-
-    Simonyan et al. 2014, section 3.1; lesson 05.
-    """
+    """`(N,H,W)`, 0 or more: the largest size of the gradient over three colours. Simonyan et al. 2014; lesson 05."""
     return gradient(model, x, target).abs().amax(1)
 
 
 def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """To first order what each value of the picture adds to the score, `(N,3,H,W)`; `.sum(1)` for a map.
-
-    Shrikumar et al. 2016, section 3.1; lesson 05.
-    """
+    """What each value adds to the score, to first order, `(N,3,H,W)`. Shrikumar et al. 2016, sec. 3.1; lesson 05."""
     return gradient(model, x, target) * x.detach()
 
 
 def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """The gradient with only positive values let through at every ReLU, `(N,3,H,W)`; for nets with ReLUs only.
-
-    Springenberg et al. 2015, figure 1; lesson 07.
-    """
+    """The gradient, each ReLU letting only positives through, `(N,3,H,W)`. Springenberg et al. 2015; lesson 07."""
     return _said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
 
 
@@ -69,20 +56,17 @@ def _said_if_zero(found: Tensor, method: str) -> Tensor:
     """The same tensor; a map of zeros is said aloud, with its usual cause."""
     if empty := [str(n) for n, one in enumerate(found) if not one.any()]:
         which = "" if len(found) == 1 else f" for picture {', '.join(empty)}"
-        cause = "every path to the target passes a ReLU that is off"
-        warnings.warn(f"{method} is zero everywhere{which}: {cause}.", stacklevel=3)
+        warnings.warn(f"{method} is zero everywhere{which}: every path to the target passes a ReLU that is off.",
+                      stacklevel=3)  # fmt: skip
     return found
 
 
 # ---- means of many gradients ----------------------------------------------------------------------------------------
-def smoothgrad(
-    model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32, seed: int = 0,
-    progress: bool = False,
-) -> Tensor:
+def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32,
+               seed: int = 0, progress: bool = False) -> Tensor:  # fmt: skip
     """SmoothGrad, `(N,3,H,W)`: the mean gradient over noisy copies; `.abs().amax(1)` is its saliency map.
 
-    `level` is the noise's deviation as a share of each picture's range: with too much the net sees no object any more.
-    Smilkov et al. 2017, section 3; lesson 05.
+    `level` is the noise's deviation as a share of each picture's range. Smilkov et al. 2017, section 3; lesson 05.
     """
     if level < 0 or samples < 1:
         raise ValueError(f"SmoothGrad needs a level of 0 or more and at least one sample, not {level} and {samples}.")
@@ -98,15 +82,12 @@ def smoothgrad(
     return _said_if_zero(mean, "SmoothGrad")
 
 
-def integrated_gradients(
-    model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None, steps: int | None = None,
-    progress: bool = False,
-) -> Tensor:
+def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None,
+                         steps: int | None = None, progress: bool = False) -> Tensor:  # fmt: skip
     """Integrated Gradients, `(N,3,H,W)`: the difference to a baseline times the mean gradient on the way from it.
 
-    It sums up to `score(x) - score(baseline)`, but for the error of `steps` Gauss-Legendre points; by default they are
-    96, and a warning says where that was not enough for 1 %. `baseline` is normalised, by default black.
-    Sundararajan et al. 2017, equation 1; lesson 05.
+    It sums up to `score(x) - score(baseline)` but for the error of `steps` Gauss-Legendre points: 96, and a warning if
+    that is not enough for 1 %. `baseline` is normalised, by default black. Sundararajan et al. 2017, eq. 1; lesson 05.
     """
     if steps is not None and steps < 1:
         raise ValueError(f"Integrated Gradients needs at least one step, not {steps}.")
@@ -152,16 +133,14 @@ def _mean_gradient(model, x, target, picture: Callable[[int, int], Tensor], weig
     return total / x.new_tensor(used).view(-1, 1, 1, 1)
 
 
-class PathPoint(NamedTuple):
-    """A place on the way of Integrated Gradients: 0 at the baseline, 1 at the picture."""
-
-    share: float
-    score: float  # of the picture there
-    attributed: float  # sum of the map so far
+PathPoint = namedtuple("PathPoint", "share score attributed")
 
 
 def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tensor, list[PathPoint], Tensor]:
-    """Integrated Gradients of one picture, a walk from black: pictures `(P,3,H,W)`, P points, maps so far `(P,H,W)`."""
+    """Integrated Gradients of one picture, a walk from black: pictures `(P,3,H,W)`, P points, maps so far `(P,H,W)`.
+
+    A point: share of the way (0 black, 1 the picture), score of the picture there, sum of the map so far.
+    """
     shares, weights = _gauss_legendre(steps)
     shares, weights = [0.0, *shares, 1.0], x.new_tensor([0.0, *weights, 0.0]).view(-1, 1, 1)
     start = black(model).to(x)
@@ -195,13 +174,12 @@ class _Relu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        if ctx.rule == "deconvnet":
-            return gradient.clamp(min=0), None, None, None
-        (out,) = ctx.saved_tensors
         back = torch.ops.aten  # PyTorch's own backward: 0 where the output is 0 (or at the top), whatever arrives there
-        passed = (back.threshold_backward(gradient, out, 0) if ctx.top is None
-                  else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
-        return passed if ctx.rule == "gradient" else passed.relu_(), None, None, None
+        if ctx.rule != "deconvnet":
+            (out,) = ctx.saved_tensors
+            gradient = (back.threshold_backward(gradient, out, 0) if ctx.top is None
+                        else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
+        return gradient if ctx.rule == "gradient" else gradient.clamp(min=0), None, None, None
 
 
 class _ReluRule(TorchFunctionMode):
@@ -235,28 +213,24 @@ class _ReluRule(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-@contextmanager
-def relu_rule(rule: str) -> Iterator[_ReluRule]:
-    """Change how gradients pass back through every ReLU that runs in the block; no value changes forwards.
+def relu_rule(rule: str) -> _ReluRule:
+    """Change how gradients pass back through every ReLU that runs in the `with` block; no value changes forwards.
 
     With a the ReLU's output and g the gradient from above: "gradient" g*[a>0], "deconvnet" g*[g>0], "guided"
     g*[a>0]*[g>0]. ReLUs are caught as functions while they run: functional, in-place and shared ones are covered; one
     written as `clamp` or `where`, or in TorchScript, is not: compare `.count`. Springenberg et al. 2015; lesson 07.
-
     """
     if rule not in ("gradient", "deconvnet", "guided"):
         raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
-    with _ReluRule(rule) as mode:
-        yield mode
+    return _ReluRule(rule)
 
 
 # ---- from a map to the object ---------------------------------------------------------------------------------------
 def segment_from_saliency(image, saliency_map: Tensor) -> Tensor:
     """The object cut out by GrabCut, started from the most and the least salient pixels: mask `(H,W)`, bool.
 
-    The map `(H,W)` is blurred by 1/32 of the side first: single pixels of a gradient are noise. Its top 5 % are taken
-    as certainly object, its lowest 30 % as certainly background (Simonyan et al. 2014, section 3.2), for five rounds of
-    GrabCut (Rother et al. 2004), by OpenCV. Lesson 05.
+    The map `(H,W)` is blurred by 1/32 of the side. Its top 5 % are certainly object, its lowest 30 % certainly
+    background (Simonyan et al. 2014, section 3.2), for five rounds of GrabCut (Rother et al. 2004). Lesson 05.
     """
     import cv2
 
