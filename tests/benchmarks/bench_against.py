@@ -73,8 +73,8 @@ for line in sys.stdin:
 
 class Tree:
     def __init__(self, folder: Path):
-        self.process = subprocess.Popen([sys.executable, "-c", WORKER], env=os.environ | {"PYTHONPATH": str(folder)},
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+        self.process = subprocess.Popen([sys.executable, "-c", WORKER], cwd=folder, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True)  # fmt: skip
         self.file, self.calls = json.loads(self.process.stdout.readline())
 
     def seconds(self, call: str) -> float | str:
@@ -90,6 +90,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+")
     options = parser.parse_args()
     other, this = Tree(options.other.resolve()), Tree(Path(__file__).resolve().parents[2])
+    if other.file == this.file:
+        sys.exit(f"Both trees are {this.file}: give another checkout.")
     print(f"other: {other.file}\nthis:  {this.file}\nload {os.getloadavg()[0]:.1f} at the start")
     for call in options.only or this.calls:
         first = other.seconds(call), this.seconds(call)  # warm: kernels chosen, sizes known
