@@ -179,7 +179,9 @@ class _Relu(torch.autograd.Function):
             (out,) = ctx.saved_tensors
             gradient = (back.threshold_backward(gradient, out, 0) if ctx.top is None
                         else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
-        return gradient if ctx.rule == "gradient" else gradient.clamp(min=0), None, None, None
+        if ctx.rule == "guided":
+            gradient = gradient.relu_()  # fresh from the line above: no second tensor
+        return gradient.clamp(min=0) if ctx.rule == "deconvnet" else gradient, None, None, None
 
 
 class _ReluRule(TorchFunctionMode):
