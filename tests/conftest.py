@@ -17,3 +17,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))  # as
 def root() -> Path:
     """The repository."""
     return Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """What takes long comes first, so that no worker is left alone with it at the end: the browser, the lessons from
+    the last, the tests that run lessons or every method on every net. (`--no-loadscope-reorder` keeps this order.)"""
+
+    def turn(item):
+        path = item.path
+        if path.suffix == ".ipynb":
+            return 1, -int(path.name[:2])
+        return 0 if path.parent.name == "browser" else 2 if path.stem in ("test_rules", "test_exercises") else 3, 0
+
+    items.sort(key=turn)

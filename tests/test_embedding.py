@@ -218,17 +218,13 @@ def test_grid_by_hand_keeps_sides_and_leaves_gaps_at_the_end():
     corners = torch.tensor([[0.0, 0], [5, 0], [0, 9], [5, 9]])
     assert vh.grid(corners).tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]  # y up: the largest is in the top row
     points = torch.randn(23, 2, generator=torch.Generator().manual_seed(1))
-    for shape in (None, (4, 7), (23, 1), (5, 5)):
-        cells = [tuple(cell) for cell in vh.grid(points, shape).tolist()]
-        columns = shape[1] if shape else 5
-        assert sorted(cells) == [divmod(n, columns) for n in range(23)]
-    with pytest.raises(ValueError, match="too few"):
-        vh.grid(points, (4, 5))
+    assert sorted(tuple(cell) for cell in vh.grid(points).tolist()) == [divmod(n, 5) for n in range(23)]
+    assert sorted(vh.grid(torch.zeros(4, 2)).tolist()) == [[0, 0], [0, 1], [1, 0], [1, 1]]  # all at one place
 
 
 def test_grid_is_the_best_assignment():
     points = torch.rand(6, 2, generator=torch.Generator().manual_seed(2))
-    cells = vh.grid(points, (2, 3)).numpy()
+    cells = vh.grid(points).numpy()
     unit = (points - points.amin(0)) / (points.amax(0) - points.amin(0)) * torch.tensor([2.0, 1.0])
 
     def cost(order):

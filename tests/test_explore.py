@@ -169,7 +169,6 @@ def test_page_without_a_kernel_shows_the_still_picture(net):
     bundle = explorer._repr_mimebundle_()
     still = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
     assert "application/vnd.jupyter.widget-view+json" in bundle and still.width > 600
-    assert "Result(picture='koala', layer='features.0'" in repr(explorer)
 
 
 def test_bad_input_is_said_at_once(net, alexnet):
@@ -207,7 +206,7 @@ def test_a_move_in_another_thread_waits_for_the_step_and_is_not_lost():
 # --- layers: predictions, filters, features, patches, deconvnet ------------------------------------------------------
 def test_predictions_walk_every_picture(net):
     names = ["koala", "coffee", "india_gate"]
-    explorer = vh.explore_predictions(net, names, top=3)
+    explorer = vh.explore_predictions(net, names)
     chooser = controls(explorer)["picture"]
     for name, label in zip(names, ("koala", "espresso", "triumphal arch"), strict=True):
         chooser.value = name
@@ -412,7 +411,7 @@ def test_relu_rules_show_what_the_methods_return(net):
 
 
 def test_relu_rules_parts_and_colours_change_the_pictures_only(net):
-    explorer = vh.explore_relu_rules(net, "koala", classes=["koala"], side=96)
+    explorer = vh.explore_relu_rules(net, "koala", classes=["koala"])
     parts, seen, gradients = controls(explorer), set(), explorer.result.gradients
     for part in ("all", "positive", "negative"):
         for colour in ("RGB", "grey"):
@@ -420,7 +419,7 @@ def test_relu_rules_parts_and_colours_change_the_pictures_only(net):
             assert explorer.result.part == part and explorer.result.gradients is gradients
             assert part in explorer.text.value
             seen.add(explorer.images[3].value)
-    assert len(seen) == 6 and explorer.images[3].width == "96"
+    assert len(seen) == 6 and explorer.images[3].width == "224"
 
 
 def test_relu_rules_on_a_net_without_class_scores(alexnet):
@@ -647,8 +646,6 @@ def test_occlusion_in_a_kernel_runs_between_cells_and_can_be_stopped(root):
 
 
 def test_occlusion_says_what_is_wrong(net, alexnet):
-    with pytest.raises(ValueError, match="grey, black, white, blurred"):
-        vh.explore_occlusion(net, "koala", fill="pink")
     with pytest.raises(ValueError, match="no class scores"):
         vh.explore_occlusion(alexnet, "koala")
     explorer = vh.explore_occlusion(net, "koala")

@@ -40,7 +40,7 @@ def test_maps_of_collections():
     assert len(ax.collections) == 3 and "animals (24)" in [t.get_text() for t in ax.get_legend().get_texts()]
     assert sum(len(c.get_offsets()) for c in ax.collections) == 37
     assert vh.show_thumbnails(points, thumbs).images[0].get_array().shape == (1000, 1000, 3)
-    assert vh.show_grid(vh.grid(points, (4, 10)), thumbs).images[0].get_array().shape == (4 * 101, 10 * 101, 3)
+    assert vh.show_grid(vh.grid(points), thumbs).images[0].get_array().shape == (6 * 143, 7 * 143, 3)
     with pytest.raises(ValueError, match=r"whole numbers: vh.grid\(points\)"):
         vh.show_grid(points, thumbs)
     with pytest.raises(ValueError, match="one group for each"):

@@ -14,7 +14,7 @@ import vizhelpers as vh
 PACKAGE = Path(vh.__file__).parent
 FILES = {".".join(p.relative_to(PACKAGE).with_suffix("").parts): p for p in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
-MOST_LINES, MOST_FILES, MOST_FLOORS, LONGEST_DOCSTRING = 6800, 40, 6, 8  # lines: 6,000 is the aim
+MOST_LINES, MOST_FILES, MOST_FLOORS, LONGEST_DOCSTRING = 6000, 40, 6, 8
 
 
 @cache

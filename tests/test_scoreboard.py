@@ -153,7 +153,7 @@ def cases(size=48):
 def test_scoreboard_is_its_parts():
     net, names, both = tiny(), ["saliency", "Grad-CAM", "edges"], cases()
     before = own(net)
-    board = vh.scoreboard(net, both, methods=names, steps=3, resamples=50, progress=True)
+    board = vh.scoreboard(net, both, methods=names, steps=3, progress=True)
     assert same(before, net) and board.methods == tuple(names) and board.mean.shape == (3, 6)
     assert board.trials["pointing game"].tolist() == [0, 1, 1] and board.trials["two classes alike"].tolist() == [1]
     case = both[1]
@@ -191,7 +191,7 @@ def test_scoreboard_keeps_the_scenes_that_are_done(monkeypatch):
         return judged(model, case, *rest)
 
     monkeypatch.setattr(scoreboard, "_judged", stop)
-    board = vh.scoreboard(tiny(), cases(), methods=["edges"], steps=2, resamples=20)
+    board = vh.scoreboard(tiny(), cases(), methods=["edges"], steps=2)
     assert board.values["pointing game"].shape == (1, 1) and torch.isnan(board.mean[0, 4])
     with pytest.raises(KeyboardInterrupt):
         vh.scoreboard(tiny(), cases()[1:], methods=["edges"])

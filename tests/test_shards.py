@@ -93,7 +93,7 @@ def test_ctrl_c_or_torchrun_s_end_keeps_what_is_done_and_the_same_command_goes_o
 def test_other_features_do_not_get_into_the_same_folder(folder, tmp_path, capsys):
     out = tmp_path / "out"
     assert shards.main(command(folder, out)[3:]) == 0
-    assert shards.main(command(folder, out, "--layer", "features.12")[3:]) == 1
+    assert shards.main(command(folder, out, "--net", "alexnet")[3:]) == 1
     assert "choose another --out" in capsys.readouterr().err
     assert shards.main(command(folder / "nowhere", out)[3:]) == 1
     assert "no folder" in capsys.readouterr().err

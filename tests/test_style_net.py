@@ -1,5 +1,7 @@
 """The style net, its training and its files; the shipped nets."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 import vizhelpers as vh
 from vizhelpers.images import DATA
 from vizhelpers.methods import style_net
-from vizhelpers.methods.style_net import _Training, _training_pictures
+from vizhelpers.methods.style_net import _crops, _training_pictures
 
 SHIPPED = vh.style_nets()
 
@@ -33,13 +35,14 @@ def quick(small_vgg, monkeypatch):
     """Training against the narrow net: what is tested here is the training, not the paintings."""
     monkeypatch.setattr(style_net, "default_net", lambda: small_vgg)
     monkeypatch.setattr(style_net, "CROP", 40)
-    return dict(style="poppies", steps=4, warm_up=2, batch=2, width=4, blocks=1)
+    monkeypatch.setattr(style_net, "WARM_UP", 2)
+    return dict(style="poppies", steps=4)
 
 
-def small_net(width=4, blocks=1):
+def small_net():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        return vh.StyleNet(width, blocks).eval().requires_grad_(False)
+        return vh.StyleNet(4, 1).eval().requires_grad_(False)
 
 
 # --- the net ---
@@ -89,40 +92,43 @@ def test_a_file_keeps_the_net_and_its_facts(tmp_path):
 
 # --- the training ---
 def test_training_lowers_the_loss_and_repeats(quick):
-    longer = quick | {"steps": 15, "rate": 1e-2}
-    first = vh.train_style_net(**longer)
-    assert first.steps == 15 and first.history.shape == (15, 3) and not first.net.training
+    first = vh.train_style_net(**quick | {"steps": 15, "rate": 1e-2}, start=small_net())
+    assert first.history.shape == (15, 3) and not first.net.training and first.net.width == 4
     assert first.history[-5:, 0].mean() < 0.8 * first.history[:3, 0].mean()
     short = quick | {"steps": 2}
-    a, b, other = (vh.train_style_net(**short, seed=seed).history for seed in (0, 0, 1))
-    assert torch.equal(a, b) and not torch.equal(a, other)
+    a, b, other = (vh.train_style_net(**short, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(a.history, b.history) and not torch.equal(a.history, other.history)
+    assert (a.net.width, a.net.blocks) == (16, 4)
 
 
-def test_an_interrupted_training_goes_on_to_the_same_net(quick, tmp_path):
-    whole = vh.train_style_net(**quick)
-    keep = tmp_path / "half.part"
-    half = vh.train_style_net(**quick, keep=keep, callback=lambda step, net: step == 2)
-    assert half.steps == 2 and keep.is_file()
-    rest = vh.train_style_net(**quick, keep=keep)
-    assert rest.steps == 4 and torch.equal(torch.cat([half.history, rest.history]), whole.history)
-    for p, q in zip(rest.net.parameters(), whole.net.parameters(), strict=True):
-        assert torch.equal(p, q)
-    with pytest.raises(ValueError, match="other settings"):
-        vh.train_style_net(**quick | {"seed": 5}, keep=keep)
+def test_a_new_net_first_learns_to_return_its_input(quick, monkeypatch):
+    def error(net):
+        pixels = _crops(7, 0, torch.device("cpu"))
+        return float((net(pixels) - pixels).abs().mean().detach())
+
+    monkeypatch.setattr(style_net, "WARM_UP", 60)
+    warm = vh.train_style_net("poppies", steps=1)
+    monkeypatch.setattr(style_net, "WARM_UP", 0)
+    assert error(warm.net) < 0.7 * error(vh.train_style_net("poppies", steps=1).net)
 
 
-def test_stop_button_and_start_from_another_net(quick):
+def test_a_stopped_training_keeps_what_is_done_and_start_goes_on(quick):
     def stop(step, net):
-        raise KeyboardInterrupt
+        if step == 2:
+            raise KeyboardInterrupt
 
-    stopped = vh.train_style_net(**quick, callback=stop)
-    assert stopped.steps == 1
+    def furthest(net, other):
+        return max(float((p - q).detach().abs().max())
+                   for p, q in zip(net.parameters(), other.parameters(), strict=True))
+
     start = small_net()
-    kept = [p.clone() for p in start.parameters()]
-    warm = vh.train_style_net(**quick | {"steps": 1}, start=start)
-    assert all(map(torch.equal, kept, start.parameters()))  # a copy was trained
-    moved = max(float((p - q).detach().abs().max()) for p, q in zip(warm.net.parameters(), kept, strict=True))
-    assert 0 < moved < 0.01
+    half = vh.train_style_net(**quick, start=start, callback=stop)
+    asked = vh.train_style_net(**quick, start=start, callback=lambda step, net: step == 2)
+    assert len(half.history) == 2 and torch.equal(half.history, asked.history)
+    assert furthest(half.net, asked.net) == 0 and furthest(start, small_net()) == 0  # a copy was trained
+    assert furthest(vh.train_style_net("poppies", steps=1, rate=0, start=half.net).net, half.net) == 0
+    rest = vh.train_style_net(**quick, start=half.net)
+    assert len(rest.history) == 4 and 0 < furthest(rest.net, half.net) < 0.01
     with pytest.raises(ValueError, match="at least one step"):
         vh.train_style_net("poppies", steps=0)
 
@@ -135,27 +141,33 @@ def test_training_with_a_judge_in_bfloat16(quick):
 
 
 def test_crops_follow_from_seed_and_step(quick):
-    made = [_Training("poppies", None, 4, 1, steps=3, seed=seed, content_weight=0.1, total_variation=0.1, rate=1e-3,
-                      batch=2, warm_up=0) for seed in (0, 0, 1)]  # fmt: skip
-    a, b, c = (training.batch(1) for training in made)
+    a, b, c, d = (_crops(step, seed, torch.device("cpu")) for step, seed in ((1, 0), (1, 0), (1, 1), (2, 0)))
     assert a.shape == (2, 3, 40, 40) and a.min() >= 0 and a.max() <= 1
-    assert torch.equal(a, b) and not torch.equal(a, c) and not torch.equal(a, made[0].batch(2))
+    assert torch.equal(a, b) and not torch.equal(a, c) and not torch.equal(a, d)
     pictures = _training_pictures()
     assert len(pictures) == len(vh.library("photos")) + 40 and min(min(p.shape[1:]) for p in pictures) == 176
 
 
-def test_command_line(quick, tmp_path, capsys):
-    out = tmp_path / "a.safetensors"
-    start = tmp_path / "start.safetensors"
+def test_command_line(quick, tmp_path, capsys, monkeypatch):
+    spec = importlib.util.spec_from_file_location("make_style_nets", DATA / "style_nets" / "make.py")
+    make = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make)
+    out, start = (str(tmp_path / f"{name}.safetensors") for name in ("a", "start"))
     vh.save_style_net(small_net(), start, style="poppies")
-    words = ["--style", "poppies", "--out", str(out), "--steps", "2", "--seed", "4", "--start", str(start)]
-    assert style_net.main(words) == 0
+    words = ["--style", "poppies", "--out", out, "--steps", "2", "--seed", "4", "--start", start]
+    assert make.main(words) == 0
     facts = vh.load_style_net(out).facts
     assert facts["style"] == "poppies" and facts["seed"] == "4" and facts["steps"] == "2"
-    assert facts["command"] == "python -m vizhelpers.methods.style_net " + " ".join(words)
-    assert "loss, content, style" in capsys.readouterr().out and not (tmp_path / "a.safetensors.part").exists()
-    assert style_net.main(["--style", "popies", "--out", str(out)]) == 1
+    assert facts["command"] == "python data/style_nets/make.py " + " ".join(words)
+    assert "loss, content, style" in capsys.readouterr().out
+    assert make.main(["--style", "popies", "--out", out]) == 1
     assert "poppies" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # before the training, not after it
+        make.main(["--style", "poppies", "--out", str(tmp_path / "nowhere" / "a.safetensors")])
+    train = vh.train_style_net
+    monkeypatch.setattr(vh, "train_style_net", lambda **o: train(**o, callback=lambda step, net: True), raising=False)
+    assert make.main([*words[:5], "9", *words[6:]]) == 1
+    assert vh.load_style_net(out).facts["steps"] == "1" and f"--start {out}" in capsys.readouterr().err
 
 
 # --- the shipped nets ---
@@ -167,7 +179,7 @@ def test_shipped_nets_are_documented_and_small():
     for name in SHIPPED:
         facts = vh.load_style_net(name, device="cpu").facts
         words = facts["command"].split(" ", 3)[3]  # behind "python -m vizhelpers.style_net", as it was called then
-        command = f"python -m vizhelpers.methods.style_net {words}"
+        command = f"python data/style_nets/make.py {words}"
         assert facts["style"] == name and command in text, f"the README lacks {name}'s training command"
 
 

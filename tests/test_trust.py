@@ -9,6 +9,7 @@ from scipy import stats
 from torch import nn
 
 import vizhelpers as vh
+from vizhelpers.methods import trust
 
 
 def noise(*shape, seed=0):
@@ -80,10 +81,11 @@ def by_the_linear_net(net, x, c, heat, fill):
 
 
 @pytest.mark.parametrize("fill", [0.0, -0.7])
-def test_the_curve_on_a_linear_net_is_known(fill):
+def test_the_curve_on_a_linear_net_is_known(fill, monkeypatch):
+    monkeypatch.setattr(trust, "batch_for", lambda place: 7)
     net, x = linear(), noise(1, 3, 6, 8)
     heat = noise(1, 6, 8, seed=4)
-    got = vh.insertion_deletion(net, x, 2, heat, steps=48, fill=fill, blur=0, of="score", batch_size=7)
+    got = vh.insertion_deletion(net, x, 2, heat, steps=48, fill=fill, blur=0, of="score")
     deletion, insertion, _ = by_the_linear_net(net, x, 2, heat, fill)
     torch.testing.assert_close(got.deletion[0], deletion)
     torch.testing.assert_close(got.insertion[0], insertion)
@@ -106,11 +108,12 @@ def test_perfect_is_better_than_random_is_better_than_reversed():
         assert best[0] < between[0] < worst[0] and best[1] > between[1] > worst[1]
 
 
-def test_blur_probability_batches_and_ties():
+def test_blur_probability_batches_and_ties(monkeypatch):
     net, x = tiny(), noise(3, 3, 32, 40).float()
     maps = torch.zeros(3, 4, 5)  # all equal: the order is random, and the same in each call
     got = vh.insertion_deletion(net, x, [0, 1, 2], maps, steps=4, blur=3.0)
-    again = vh.insertion_deletion(net, x, [0, 1, 2], maps, steps=4, blur=3.0, batch_size=2, progress=True)
+    monkeypatch.setattr(trust, "batch_for", lambda place: 2)
+    again = vh.insertion_deletion(net, x, [0, 1, 2], maps, steps=4, blur=3.0, progress=True)
     for a, b in zip(got, again, strict=True):
         torch.testing.assert_close(a, b)
     for n in range(3):
@@ -150,12 +153,13 @@ class Stops(nn.Module):
         return self.net(x)
 
 
-def test_the_stop_button_keeps_what_is_done():
+def test_the_stop_button_keeps_what_is_done(monkeypatch):
+    monkeypatch.setattr(trust, "batch_for", lambda place: 4)
     x = noise(2, 3, 6, 8)
-    got = vh.insertion_deletion(Stops(linear(), 3), x, 1, noise(2, 6, 8), steps=4, batch_size=4, blur=0, of="score")
+    got = vh.insertion_deletion(Stops(linear(), 3), x, 1, noise(2, 6, 8), steps=4, blur=0, of="score")
     assert torch.isfinite(got.deletion[0]).all() and torch.isnan(got.insertion_auc[1])
     with pytest.raises(KeyboardInterrupt):
-        vh.insertion_deletion(Stops(linear(), 0), x, 1, noise(2, 6, 8), steps=4, batch_size=4, blur=0, of="score")
+        vh.insertion_deletion(Stops(linear(), 0), x, 1, noise(2, 6, 8), steps=4, blur=0, of="score")
 
 
 @pytest.mark.parametrize("change, says", [

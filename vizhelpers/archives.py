@@ -3,8 +3,6 @@
 Nothing here trusts a file: an archive is used only if its sha256 is the recorded one, its pickles are read by an
 unpickler that knows numpy arrays and nothing else, and what was converted must have the recorded sha256 as well.
 """
-from __future__ import annotations
-
 import hashlib
 import io
 import os

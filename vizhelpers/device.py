@@ -1,6 +1,4 @@
 """Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, and seeding."""
-from __future__ import annotations
-
 import importlib.util
 import os
 import random
@@ -17,9 +15,7 @@ from torch import Tensor, nn
 
 def device() -> torch.device:
     """The device that nets and pictures go to: an accelerator (CUDA, Apple's MPS) if there is one, else the CPU.
-
-    The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice. Lesson 00.
-    """
+    The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice. Lesson 00."""
     wish = os.environ.get("VIZHELPERS_DEVICE", "").strip()
     if not wish:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -35,11 +31,7 @@ def device() -> torch.device:
 
 
 def seed(number: int = 0) -> None:
-    """Seed Python's, NumPy's and PyTorch's random numbers, so that a lesson's figures repeat. Lesson 00.
-
-    >>> vh.seed(0); a = torch.rand(3); vh.seed(0); bool((a == torch.rand(3)).all())
-    True
-    """
+    """Seed Python's, NumPy's and PyTorch's random numbers, so that a lesson's figures repeat. Lesson 00."""
     random.seed(number)
     np.random.seed(number)
     torch.manual_seed(number)  # seeds every CUDA device as well
@@ -73,7 +65,6 @@ def batch_for(place: torch.device) -> int:
 
 class Bar:
     """What `stoppable` gives: `update(n)` counts n as `done` and moves the bar."""
-
     def __init__(self, drawn):
         self.drawn, self.done = drawn, 0
 
@@ -86,7 +77,6 @@ class Bar:
 def stoppable(total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None) -> Iterator[Bar]:
     """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done."""
     from tqdm.auto import tqdm
-
     with tqdm(total=total, disable=not progress, unit=unit, leave=False) as drawn:
         bar = Bar(drawn)
         try:
@@ -104,12 +94,9 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def in_batches(
-    function: Callable[[Tensor], Tensor | tuple[Tensor, ...]], inputs: Tensor | Sequence[Tensor], *,
-    batch_size: int | None = None, progress: bool = False,
-) -> Tensor | tuple[Tensor, ...]:
+def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_size: int | None = None,
+               progress: bool = False) -> Tensor | tuple[Tensor, ...]:  # fmt: skip
     """A function of `(n,...)` applied to N inputs in batches that fit in memory; the joined result, or a tuple of them.
-
     `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02.
 
     >>> vh.in_batches(lambda x: x.sum(1), torch.ones(5, 3), batch_size=2)
@@ -139,10 +126,8 @@ def in_batches(
 
 def prepare_torchvision() -> None:
     """Make `import torchvision` work where its compiled operators do not fit this torch (CPU torch on Linux).
-
     There the import stops at `torchvision::nms`, which no lesson uses; declaring the two schemas that it looks for is
-    enough. Where the real operators load nothing is declared. `import vizhelpers` calls it.
-    """
+    enough. Where the real operators load nothing is declared. `import vizhelpers` calls it."""
     spec = None if "torchvision" in sys.modules else importlib.util.find_spec("torchvision")
     if spec is None or sys.platform != "linux" or hasattr(torch.ops.torchvision, "nms"):
         return

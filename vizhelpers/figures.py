@@ -2,22 +2,17 @@
 
 `points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`.
 """
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 
 from .render import figure_pixels, numbers
 from .show import axes, panels, picture_on, plain
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 # Ten colours and four shapes tell forty groups apart; colours alone would end at ten.
 GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf #bcbd22 #4d4d4d".split()
@@ -79,9 +74,7 @@ def dot_map(points, groups: Sequence[str], *, size: int = 900, radius: int = 5) 
     return np.asarray(page)
 
 
-def show_points(
-    points, groups: Sequence[str], *, title: str = "", ax: Axes | None = None, legend: bool = True
-) -> Axes:
+def show_points(points, groups: Sequence[str], *, title="", ax: Axes | None = None, legend: bool = True) -> Axes:
     """Draw a map as points, a colour and a shape for each group; the axes have no unit, so none is drawn. Lesson 03."""
     p, names = numbers(points), np.array([str(group) for group in groups])
     if p.ndim != 2 or p.shape[1] != 2 or len(p) != len(names):
@@ -115,15 +108,6 @@ def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
     return ax
 
 
-def framed(picture: np.ndarray, centre, half: int, colour: str, width: int = 3) -> np.ndarray:
-    """A copy with a square frame around a place, drawn outwards."""
-    sheet = Image.fromarray(picture)
-    x, y = (int(v) for v in centre)
-    box = (x - half - width, y - half - width, x + half + width, y + half + width)
-    ImageDraw.Draw(sheet).rectangle(box, outline=colour, width=width)
-    return np.asarray(sheet)
-
-
 # --- lesson 12: texture or shape --------------------------------------------------------------------------------------
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
 HUMAN = "tab:red"
@@ -135,15 +119,11 @@ def _colours(names) -> dict[str, str]:
     return {name: COLOURS[nets.index(name) % len(COLOURS)] if name in nets else HUMAN for name in names}
 
 
-def show_shape_bias(
-    found: Mapping, *, published: Mapping[str, float] | None = None, ax: Axes | None = None,
-    title: str = "",
-) -> Axes:
+def show_shape_bias(found: Mapping, *, published: Mapping[str, float] | None = None, ax: Axes | None = None,
+                    title: str = "") -> Axes:  # fmt: skip
     """Draw shape bias, 0 (all by texture) to 1: a dot for each category, a line with its interval for the whole.
-
     `found` is name -> `shape_bias(...)`; names that begin with "you" or "human" are red. `published` is name -> shape
-    bias of others on other stimuli: small marks on top. Geirhos et al. 2019, figure 4; lesson 12.
-    """
+    bias of others on other stimuli: small marks on top. Geirhos et al. 2019, figure 4; lesson 12."""
     if not found:
         raise ValueError("show_shape_bias needs at least one result, such as {'SqueezeNet': vh.shape_bias(net)}.")
     classes = sorted({name for one in found.values() for name in one.per_class}, reverse=True)
@@ -169,24 +149,15 @@ def show_shape_bias(
     ax.set_yticks(range(len(classes)), classes, fontsize=9)
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.6, top + (0.85 * len(others) + 0.4 if others else 0)))
     ax.set_xlabel("shape bias: share of shape among shape and texture decisions")
-    _lines(ax)
     below = -0.5 / (0.27 * (len(classes) + len(others)))  # half an inch, whatever the height
     ax.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, below), ncols=min(3, len(found)), frameon=False)
-    return plain(ax, title, 10, ("top", "right", "left"))
+    return plain(ax, title, 10, ("top", "right", "left"), rows=True)
 
 
-def _lines(ax: Axes) -> None:
-    ax.grid(axis="y", color="0.92")
-    ax.set_axisbelow(True)
-
-
-def show_conditions(
-    found: Mapping[str, Mapping[str, float]], *, ax: Axes | None = None, title: str = "", chance: float | None = None
-) -> Axes:
+def show_conditions(found: Mapping[str, Mapping[str, float]], *, ax: Axes | None = None, title: str = "",
+                    chance: float | None = None) -> Axes:  # fmt: skip
     """Draw the accuracy in the five conditions as groups of bars; `chance` is the accuracy of guessing, a dotted line.
-
-    `found` is name -> `condition_accuracy(...)`; "you" and "human" in red. Geirhos et al. 2019, figure 2; lesson 12.
-    """
+    `found` is name -> `condition_accuracy(...)`; "you" and "human" in red. Geirhos et al. 2019, figure 2; lesson 12."""
     if not found:
         raise ValueError("show_conditions needs at least one result, such as {'net': vh.condition_accuracy(net)}.")
     ax, width, colours = axes(ax, 8.0, 2.8), 0.82 / len(found), _colours(found)
@@ -219,10 +190,7 @@ UNITS = {
 
 
 def show_scoreboard(board, *, title: str = "") -> np.ndarray:
-    """Draw what `scoreboard` gave: a panel for each measure, a dot and 95 % interval for each method; Axes `(2, 3)`.
-
-    The baselines are grey. Lesson 13.
-    """
+    """Draw a `scoreboard`: a panel a measure, dot and 95 % interval of each method; baselines grey. Lesson 13."""
     count = len(board.methods)
     grid = panels(2, 3, 11, 1.2 + 0.46 * count, sharey=True)
     for k, (ax, measure) in enumerate(zip(grid.flat, board.measures, strict=True)):
@@ -236,8 +204,8 @@ def show_scoreboard(board, *, title: str = "") -> np.ndarray:
         else:
             ax.set_xlim(0, 1.04 if np.nanmax(high) > 0.9 else None)
         ax.set_xlabel(UNITS[measure], fontsize=9)
-        _lines(ax)
-        plain(ax, f"{measure}: {'right' if measure in board.better_high else 'left'} is better", 10)
+        better = "right" if measure in board.better_high else "left"
+        plain(ax, f"{measure}: {better} is better", 10, rows=True)
     for ax in grid[:, 0]:
         ax.set_yticks(range(count), board.methods, fontsize=9)
         ax.set_ylim(count - 0.5, -0.5)

@@ -1,6 +1,4 @@
 """Looking inside a net while it runs: the only file that registers hooks."""
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,11 +8,7 @@ from torch import Tensor, nn
 
 
 def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Module]:
-    """The dotted name and the module of a layer given by either; an unknown one is answered with the nearest names.
-
-    >>> vh.resolve_layer(net, "features.0")[1] is net.features[0]
-    True
-    """
+    """The dotted name and the module of a layer given by either; an unknown one is answered with the nearest names."""
     modules = dict(model.named_modules())
     if isinstance(layer, nn.Module):
         if found := [name for name, module in modules.items() if module is layer]:
@@ -31,7 +25,6 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
 
 class Activations(Mapping):
     """What `capture` recorded: layer (name or module) -> output in the last pass; `calls[name]` has every call's."""
-
     def __init__(self, model: nn.Module, names: list[str]):
         self.model, self.names, self.calls = model, names, {}  # calls: in the order in which layers first finished
 
@@ -68,7 +61,6 @@ class Activations(Mapping):
 @contextmanager
 def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> Iterator[Activations]:
     """Record what the named layers (none: all leaves) put out while the model runs in the block; lesson 00.
-
     Recorded is the layer's own output, in the graph; the net goes on with a clone, so that an in-place ReLU cannot
     rewrite it. `leaf` cuts the graph there: a gradient then costs nothing before the layer. The hooks always go.
 
@@ -102,9 +94,7 @@ class _Enough(Exception):
 
 def outputs_until(model: nn.Module, x: Tensor, *layers: str | nn.Module) -> dict[str, Tensor]:
     """The first output of each named layer, in a pass that ends as soon as the last of them has run.
-
-    For loops on a net that `capture` has been used on before: only a complete pass shows that a layer runs once.
-    """
+    For loops on a net that `capture` has been used on before: only a complete pass shows that a layer runs once."""
     names, found = {resolve_layer(model, layer)[0] for layer in layers}, {}
 
     def note(name):
@@ -126,17 +116,16 @@ def replacing(model: nn.Module, changes: Mapping[str, Callable[[Tensor], Tensor]
     """Let the net go on with `change(output)` in place of the output of each named layer, inside the block."""
     with ExitStack() as stack:
         for name, change in changes.items():
-            hook = lambda module, args, output, change=change: change(output)  # noqa: E731
-            stack.enter_context(resolve_layer(model, name)[1].register_forward_hook(hook))
+            layer = resolve_layer(model, name)[1]
+            stack.enter_context(layer.register_forward_hook(lambda *call, change=change: change(call[2])))
         yield
 
 
 @contextmanager
 def inputs_to(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]]:
     """Collect what goes into a layer while the model runs in the block: one tensor for each call of it."""
-    found: list[Tensor] = []
-    note = lambda module, args: found.append(args[0].clone())  # noqa: E731 (a clone: the layer might work in place)
-    with resolve_layer(model, layer)[1].register_forward_pre_hook(note):
+    found, layer = [], resolve_layer(model, layer)[1]
+    with layer.register_forward_pre_hook(lambda _, args: found.append(args[0].clone())):  # it might work in place
         yield found
 
 

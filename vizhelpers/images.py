@@ -4,8 +4,6 @@ Whatever takes a picture takes a library name ("koala": photograph before painti
 "objects/mammals/koala" is exact), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W),
 (H,W,C), (C,H,W), (1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1.
 """
-from __future__ import annotations
-
 import csv
 import difflib
 import io
@@ -57,11 +55,7 @@ def _index(data: Path) -> list[Picture]:
 
 def library(kind: str | None = None, group: str | None = None, subject: str | None = None) -> list[Picture]:
     """The pictures in data/ that match every filter, by name; each has name, path, kind, ..., author, source, licence.
-
     `kind` is "photos", "paintings" or "objects" (cut-outs with a mask); a filter may be a pattern ("wind*"). Lesson 00.
-
-    >>> [p.name for p in vh.library(subject="koala")]
-    ['objects/mammals/koala', 'photos/animals/koala']
     """
     found = _index(DATA)
     for field, wanted in (("kind", kind), ("group", group), ("subject", subject)):
@@ -150,8 +144,7 @@ def check_size(size: tuple[int, int], label: str) -> None:
         raise ValueError(f"{says} and is too small; it needs at least {MIN_SIDE} x {MIN_SIDE}")
 
 
-def _from_array(array: np.ndarray, label: str) -> Image.Image:
-    """8-bit picture (L, RGB or RGBA) from values whose scale follows from the dtype."""
+def _from_array(array: np.ndarray, label: str) -> Image.Image:  # 8-bit: L, RGB or RGBA
     if array.dtype != np.uint8 and array.dtype.kind not in "bf":
         raise TypeError(f"{label} holds {array.dtype} values of unknown scale; make it uint8 (0..255) or float (0..1)")
     while array.ndim > 3 and array.shape[0] == 1:
@@ -191,10 +184,8 @@ def as_colour(colour) -> tuple[int, ...]:
 
 def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, crop=True, device=None) -> Tensor:
     """A picture, a list or a batch (N,3,H,W) of values 0..1 as the model (none: ImageNet's) wants it, normalised.
-
     `size` is the side of the square cut from the middle; `crop=False` keeps the whole picture, its shorter side
-    becoming `size`; (H, W) resizes to exactly that. Equal to torchvision's transforms, pixel for pixel. Lesson 00.
-    """
+    becoming `size`; (H, W) resizes to exactly that. Equal to torchvision's transforms, pixel for pixel. Lesson 00."""
     from torchvision.transforms.functional import pil_to_tensor
     many = list(image) if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4 else [image]
     if not many:
@@ -231,10 +222,9 @@ def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
 
 def to_display(x: Tensor, model=None) -> Tensor:
     """Normalised `(N,3,H,W)` or `(3,H,W)` as pixels to be drawn: `(N,3,H,W)`, 0..1 (clamped), on the CPU. Lesson 00."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"to_display takes a tensor from to_input, not {type(x).__name__}; load_image reads pictures")
-    if x.ndim not in (3, 4) or x.shape[-3] != 3:
-        raise ValueError(f"to_display takes (N,3,H,W) or (3,H,W), not shape {tuple(x.shape)}")
+    if not isinstance(x, Tensor) or x.ndim not in (3, 4) or x.shape[-3] != 3:
+        found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"to_display takes a tensor (N,3,H,W) or (3,H,W) from to_input, not {found}")
     return to_pixels(model, x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])).clamp(0, 1)
 
 

@@ -1,6 +1,4 @@
 """Nets: load one with its preprocessing and class names attached (`net.viz`), from embedded or official weights."""
-from __future__ import annotations
-
 import difflib
 from collections import OrderedDict
 
@@ -20,11 +18,9 @@ SIN_URL = ("https://bitbucket.org/robert_geirhos/texture-vs-shape-pretrained-mod
 
 def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=None) -> nn.Module:
     """A net ready to look into: eval mode, frozen, channels_last, with `.viz` (input size, mean, std, categories, ...).
-
     `name`: squeezenet1_1, efficientnet_lite0, the convolutions of alexnet and vgg16 (all embedded: no hub needed), or
     any classifier of torchvision. `weights`: "auto" (embedded, else IMAGENET1K_V1), "embedded", an official name (needs
-    a network once), "random" (always the same) or "SIN" (resnet50 trained on Stylized-ImageNet). Lesson 00.
-    """
+    a network once), "random" (always the same) or "SIN" (resnet50 trained on Stylized-ImageNet). Lesson 00."""
     import torchvision
     known = [*stored.EMBEDDED, *torchvision.models.list_models(module=torchvision.models)]
     if name not in known:
@@ -44,8 +40,7 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
             _described(net, name, "trained on Stylized-ImageNet (Geirhos et al. 2019)")
         else:
             net = _official(name, weights)
-    net.eval().requires_grad_(False)
-    return net.to(device=best_device() if device is None else device, memory_format=torch.channels_last)
+    return net.eval().requires_grad_(False).to(device=device or best_device(), memory_format=torch.channels_last)
 
 
 def _built(name: str, **options) -> nn.Module:
@@ -76,10 +71,8 @@ def _embedded(name: str) -> nn.Module:
 
 
 def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Let a net made for Caffe's BGR 0..255 minus mean take ImageNet-normalised RGB, by changing its first layer.
-
-    With v the normalised value, Caffe's input is 255 (std v + mean) - caffe_mean: linear, so weight and bias take it.
-    """
+    """Let a net made for Caffe's BGR 0..255 minus mean take ImageNet-normalised RGB, by changing its first layer."""
+    # with v the normalised value, Caffe's input is 255 (std v + mean) - caffe_mean: linear, so weight and bias take it
     mean, std = torch.tensor(ModelInfo.mean).double(), torch.tensor(ModelInfo.std).double()
     offset = 255 * mean - torch.tensor(CAFFE_MEAN_BGR).double().flip(0)
     weight = state["features.0.weight"].double().flip(1)  # BGR -> RGB

@@ -1,14 +1,15 @@
 """From numbers to pixels: any picture as PIL, maps in colour, mosaics, sheets of tiles, PNG bytes. No figures here."""
-from __future__ import annotations
-
 import io
 import textwrap
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
@@ -17,12 +18,7 @@ Drawable = Image.Image | np.ndarray | Tensor
 
 def to_picture(image: Drawable, side: int | None = None) -> Image.Image:
     """Any picture as PIL RGB, without stretching its values; `side` is the height in pixels that it is resized to.
-
-    Takes PIL, or a tensor or array `(3,H,W)`, `(1,3,H,W)`, `(H,W,3)` or `(H,W)`, uint8 or float 0..1. Lesson 00.
-
-    >>> vh.to_picture(torch.zeros(3, 4, 6)).size
-    (6, 4)
-    """
+    Takes PIL, or a tensor or array `(3,H,W)`, `(1,3,H,W)`, `(H,W,3)` or `(H,W)`, uint8 or float 0..1. Lesson 00."""
     if isinstance(image, Image.Image):
         picture = image.convert("RGB")
     else:
@@ -49,8 +45,6 @@ def numbers(values) -> np.ndarray:
 @cache
 def palette(name: str = "viridis") -> np.ndarray:
     """A matplotlib colour map as 256 RGB rows of uint8."""
-    import matplotlib
-
     return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255 + 0.5).astype(np.uint8)
 
 
@@ -60,11 +54,8 @@ def enlarged(picture: Drawable, side: int) -> Image.Image:
     return ImageOps.scale(picture, max(1, side // max(picture.size)), Image.Resampling.NEAREST)
 
 
-def coloured(
-    values, colours: str = "viridis", side: int | None = None, *, scale=None, blocks: int = 1
-) -> Image.Image:
+def coloured(values, colours="viridis", side: int | None = None, *, scale=None, blocks: int = 1) -> Image.Image:
     """One map `(h,w)` in colours: from 0 up, or around 0 with "RdBu_r" (red +, blue -); NaN is light grey.
-
     `scale` says what the strongest colour stands for: a number, a pair (lowest, highest), or maps, by default this one:
     the magnitude that half a per cent of their values exceed. `blocks` adds up squares of so many values, as single
     pixels of plus and minus look grey. `side` is the height in pixels: enlarged without smoothing, or reduced smoothly.
@@ -89,31 +80,24 @@ def _in_blocks(maps, side: int) -> np.ndarray:
     return (side**2 * F.avg_pool2d(a[None], side)[0]).numpy() if side > 1 else a.numpy()
 
 
-def overlay(image: Drawable, heat, *, opacity: float = 0.55, colours: str = "inferno") -> Image.Image:
-    """A map laid over its picture, bright where it is large relative to its own maximum; 0 and less stay dark.
-
-    `heat` `(h,w)` is stretched bilinearly (`align_corners=False`); `opacity` is 0 (picture only) to 1 (map only).
-    Lesson 02.
-    """
-    picture = to_picture(image)
-    a = numbers(heat)
+def overlay(image: Drawable, heat, *, opacity: float = 0.55) -> Image.Image:
+    """A map `(h,w)` laid over its picture, bright where it is large relative to its own maximum; 0 and less stay dark.
+    The map is stretched bilinearly; `opacity` is 0 (picture only) to 1 (map only). Lesson 02."""
+    picture, a = to_picture(image), numbers(heat)
     a = a[0] if a.ndim == 3 and len(a) == 1 else a
     if a.ndim != 2:
         raise ValueError(f"overlay takes one map (h,w), not {a.shape}: index it.")
     a = np.asarray(Image.fromarray(a).resize(picture.size, Image.Resampling.BILINEAR))
-    a = (a / max(float(a.max()), 1e-12)).clip(0, 1)
-    colour = palette(colours)[(a * 255 + 0.5).astype(np.uint8)]
+    colour = palette("inferno")[((a / max(float(a.max()), 1e-12)).clip(0, 1) * 255 + 0.5).astype(np.uint8)]
     mixed = (1 - opacity) * np.asarray(picture, np.float32) + opacity * colour
     return Image.fromarray((mixed + 0.5).astype(np.uint8))
 
 
 def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit: float | None = None) -> Tensor:
     """A gradient `(3,H,W)` or `(N,3,H,W)` as a picture in 0..1: all of it around mid grey, or one sign of it on black.
-
     `part` is "all", "positive" or "negative" (drawn as its size). `grey` makes the three colours one luminance,
     `(1,H,W)`. `limit` is the value of the strongest colour, to compare pictures; by default, for each, the 99.5th
-    percentile of what is not 0: a few glaring pixels would darken the rest. Lesson 07.
-    """
+    percentile of what is not 0: a few glaring pixels would darken the rest. Lesson 07."""
     if g.ndim not in (3, 4) or g.shape[-3] != 3:
         raise ValueError(f"A gradient of pictures is (N,3,H,W) or (3,H,W), not {tuple(g.shape)}.")
     if part not in ("all", "positive", "negative"):
@@ -131,13 +115,8 @@ def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit:
 
 def mosaic(maps, *, columns: int = 8, scale: int = 1, shared: bool = False) -> np.ndarray:
     """Maps `(N,h,w)`, or signed weights `(N,3,h,w)`, side by side in one uint8 array, a pixel apart.
-
     Each map is stretched to 0..255 by itself (a constant one is 0), or by the common range when `shared`; weights get a
-    symmetric scale, 0 is mid grey. Each value becomes a square of `scale` pixels. Lesson 01.
-
-    >>> vh.mosaic(torch.rand(10, 4, 4), columns=5).shape
-    (10, 25)
-    """
+    symmetric scale, 0 is mid grey. Each value becomes a square of `scale` pixels. Lesson 01."""
     a = numbers(maps)
     colour = a.ndim == 4 and a.shape[1] == 3
     if not (a.ndim == 3 or colour):
@@ -147,11 +126,9 @@ def mosaic(maps, *, columns: int = 8, scale: int = 1, shared: bool = False) -> n
         top = np.abs(a).max(axis=axes, keepdims=True)
         a = a.transpose(0, 2, 3, 1) / np.where(top > 0, top, 1) / 2 + 0.5
     else:
-        low = a.min(axis=axes, keepdims=True)
-        span = a.max(axis=axes, keepdims=True) - low
-        a = (a - low) / np.where(span > 0, span, 1)
-    a = (a.clip(0, 1) * 255 + (0.5 if colour else 0)).astype(np.uint8)
-    a = a.repeat(scale, 1).repeat(scale, 2)
+        low, high = a.min(axis=axes, keepdims=True), a.max(axis=axes, keepdims=True)
+        a = (a - low) / np.where(high > low, high - low, 1)
+    a = (a.clip(0, 1) * 255 + (0.5 if colour else 0)).astype(np.uint8).repeat(scale, 1).repeat(scale, 2)
     count, height, width, *rest = a.shape
     rows = -(-count // columns)
     out = np.full((rows * columns, height + 1, width + 1, *rest), 255 if colour else 0, np.uint8)
@@ -234,25 +211,21 @@ def probability_bars(labels: Sequence[str], probabilities: Sequence[float], *, w
 
 def figure_pixels(draw: Callable, width: float, height: float, *, dpi: int = 80) -> np.ndarray:
     """What `draw(ax)` draws with matplotlib, as uint8 `(H,W,3)`, without touching the notebook's own figures."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     canvas = FigureCanvasAgg(Figure(figsize=(width, height), dpi=dpi, layout="constrained"))
     draw(canvas.figure.subplots())
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def curve_picture(curves: Sequence, at: int, xlabel: str = "of the pixels deleted") -> np.ndarray:
-    """Curves of shares 0..1 over the share done, uint8 `(224, 260, 3)`: the last in blue with a dot at step `at`."""
+def curve_picture(other, curve, at: int) -> np.ndarray:
+    """Two curves over the share of the pixels deleted, uint8 `(224, 260, 3)`: grey, blue with a dot at step `at`."""
+    share = np.linspace(0, 1, len(curve))
 
     def draw(ax):
-        for curve in curves:
-            last = curve is curves[-1]
-            share = np.linspace(0, 1, len(curve))
-            ax.plot(share, numbers(curve), color="tab:blue" if last else "0.67", linewidth=2)
+        ax.plot(share, numbers(other), color="0.67", linewidth=2)
+        ax.plot(share, numbers(curve), color="tab:blue", linewidth=2)
         ax.plot(share[at], float(curve[at]), "o", color="tab:red", clip_on=False)
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel)
+        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="of the pixels deleted")
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_ticks([0, 0.5, 1], ["0%", "50%", "100%"])
         ax.spines[["top", "right"]].set_visible(False)
@@ -261,11 +234,7 @@ def curve_picture(curves: Sequence, at: int, xlabel: str = "of the pixels delete
 
 
 def to_png(picture: Drawable) -> bytes:
-    """PNG bytes of a picture; uint8 `(H,W)` goes through viridis as a colour table (three times less to compress).
-
-    >>> vh.to_png(vh.mosaic(torch.rand(4, 8, 8)))[:4]
-    b'\\x89PNG'
-    """
+    """PNG bytes of a picture; uint8 `(H,W)` goes through viridis as a colour table (three times less to compress)."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
     if image.mode == "L":
         image.putpalette(palette().tobytes())

@@ -1,6 +1,4 @@
 """Scenes composed of cut-outs, with true masks; cut-outs on white; skin textures."""
-from __future__ import annotations
-
 import math
 import random
 from collections import namedtuple
@@ -19,11 +17,9 @@ Scene = namedtuple("Scene", "image masks names")
 
 def compose_scene(objects, *, background=None, size=(224, 224), boxes=None, scale=0.9, jitter=0.0, seed=0) -> Scene:
     """Cut-outs pasted on a photograph, a colour or mid grey: `(image, masks, names)`, the masks (M,H,W) bool and true.
-
     `objects` are names ("koala" means the cut-out here) or pictures with transparency, later ones on top. Each fills
     `scale` of a grid's cell, or of its box (left, top, width, height) in fractions of the scene, up to `jitter` (0..1)
-    of the room off its middle. A mask is what is seen of it, alpha at least 128. Lessons 05, 08, 09, 13.
-    """
+    of the room off its middle. A mask is what is seen of it, alpha at least 128. Lessons 05, 08, 09, 13."""
     height, width = size = tuple(size)
     if not all(isinstance(side, int) for side in size) or not (0 < scale <= 1 and 0 <= jitter <= 1):
         raise ValueError(f"give size=(H, W) in pixels, 0 < scale <= 1, 0 <= jitter <= 1, not {size}, {scale}, {jitter}")
@@ -110,9 +106,7 @@ def on_white(source) -> Image.Image:
 
 def skin_texture(source, left: int, top: int, side: int, tile: int = SIDE) -> Image.Image:
     """A texture of 224 x 224 from a square of fur, skin or peel, enlarged to `tile` pixels and mirrored at its edges.
-
-    The square is in pixels of the cut-out without its empty margins. Geirhos et al. 2019, appendix A.1; lesson 12.
-    """
+    The square is in pixels of the cut-out without its empty margins. Geirhos et al. 2019, appendix A.1; lesson 12."""
     square = cut_out(source)[1].convert("RGB").crop((left, top, left + side, top + side))
     one = np.asarray(square.resize((tile, tile), Image.Resampling.LANCZOS))
     more = 0, max(0, SIDE - tile)

@@ -2,19 +2,15 @@
 
 Everywhere: tensors on any device, arrays or PIL; `ax` is where to draw, by default a new figure; the Axes come back.
 """
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
 from .render import Drawable, mosaic, numbers, to_picture
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -24,8 +20,6 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 def panels(rows: int, columns: int, width: float, height: float, **options) -> np.ndarray:
     """A new figure's Axes in a grid `(rows, columns)`."""
-    import matplotlib.pyplot as plt
-
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)[1]
 
 
@@ -36,21 +30,20 @@ def picture_on(ax: Axes, picture, title: str = "", size: int = 9, **options):
     return ax.imshow(picture, **options)
 
 
-def plain(ax: Axes, title: str, size: int = 9, sides: Sequence[str] = ("top", "right")) -> Axes:
-    """The plot's title, and no line at these sides of it."""
+def plain(ax: Axes, title: str, size: int = 9, sides=("top", "right"), rows: bool = False) -> Axes:
+    """The plot's title, no line at these sides of it, and pale lines along its rows if it has some."""
     ax.set_title(title, fontsize=size)
     ax.spines[list(sides)].set_visible(False)
+    if rows:
+        ax.grid(axis="y", color="0.92")
+        ax.set_axisbelow(True)
     return ax
 
 
-def show_images(
-    images: Drawable | Sequence[Drawable], titles: Sequence[str] | str | None = None, *, columns: int | None = None,
-    height: float = 2.4,
-) -> np.ndarray:
+def show_images(images: Drawable | Sequence[Drawable], titles: Sequence[str] | str | None = None, *,
+                columns: int | None = None, height: float = 2.4) -> np.ndarray:  # fmt: skip
     """Draw pictures in a grid, each as it is, without stretching its values; returns one Axes for each.
-
-    `images` is one picture, a list, or a batch `(N,3,H,W)` in 0..1; `height` of one is in inches. Lesson 00.
-    """
+    `images` is one picture, a list, or a batch `(N,3,H,W)` in 0..1; `height` of one is in inches. Lesson 00."""
     if isinstance(images, Image.Image) or (isinstance(images, (Tensor, np.ndarray)) and images.ndim < 4):
         images = [images]
     pictures = [to_picture(image) for image in images]
@@ -68,14 +61,10 @@ def show_images(
     return grid[: len(pictures)]
 
 
-def show_map(
-    values, *, ax: Axes | None = None, title: str = "", colours: str | None = None, limit: float | None = None,
-    bar: bool = True,
-) -> Axes:
+def show_map(values, *, ax: Axes | None = None, title: str = "", colours: str | None = None,
+             limit: float | None = None, bar: bool = True) -> Axes:  # fmt: skip
     """Draw one map `(h,w)` with its scale: a signed one in red (+) and blue (-) around white, others in viridis.
-
-    `limit` is the value of the strongest colour, by default the largest magnitude; `bar` draws the scale. Lesson 00.
-    """
+    `limit` is the value of the strongest colour, by default the largest magnitude; `bar` draws the scale. Lesson 00."""
     a = numbers(values)
     if a.ndim != 2:
         raise ValueError(f"show_map draws one map (h,w), not {a.shape}: index it, or use show_mosaic.")
@@ -88,13 +77,9 @@ def show_map(
     return ax
 
 
-def show_mosaic(
-    maps, *, columns: int = 8, shared: bool = False, title: str = "", ax: Axes | None = None, width: float = 6.0
-) -> Axes:
+def show_mosaic(maps, *, columns=8, shared=False, title: str = "", ax: Axes | None = None, width=6.0) -> Axes:
     """Draw many maps `(N,h,w)` or RGB filters `(N,3,h,w)` as one mosaic, each on its own scale unless `shared`.
-
-    Filters below 12 pixels are enlarged; `width` of a new figure is in inches. Lesson 01.
-    """
+    Filters below 12 pixels are enlarged; `width` of a new figure is in inches. Lesson 01."""
     a = numbers(maps)  # small filters are enlarged: a gap as wide as a weight would take much of the figure
     picture = mosaic(a, columns=columns, shared=shared, scale=max(1, 24 // max(a.shape[-2:])) if a.ndim == 4 else 1)
     ax = axes(ax, width, width * picture.shape[0] / picture.shape[1] + 0.3)
@@ -132,10 +117,8 @@ def show_predictions(predictions: Sequence, *, ax: Axes | None = None, title: st
     return plain(ax, title, sides=("top", "right", "bottom"))
 
 
-def show_curves(
-    x, curves: Mapping[str, Sequence[float]], *, xlabel: str = "", ylabel: str = "", title: str = "",
-    ax: Axes | None = None,
-) -> Axes:
+def show_curves(x, curves: Mapping[str, Sequence[float]], *, xlabel: str = "", ylabel: str = "", title: str = "",
+                ax: Axes | None = None) -> Axes:  # fmt: skip
     """Draw curves, name -> `(n,)`, over a common axis `x` `(n,)`, with a legend. Lesson 01."""
     ax = axes(ax, 6.0, 3.2)
     for name, values in curves.items():
@@ -146,10 +129,7 @@ def show_curves(
 
 
 def show_strip(rows: Mapping[str, Sequence[Drawable]], columns: Sequence[str], *, height: float = 1.1) -> np.ndarray:
-    """Draw a table of pictures: a name at the left of each row, a name above each column; Axes `(rows, columns)`.
-
-    `rows` is name -> its pictures; `height` of one is in inches. Lesson 13.
-    """
+    """Draw a table of pictures, rows name -> pictures under the columns' names, each `height` inches. Lesson 13."""
     if not rows or any(len(pictures) != len(columns) for pictures in rows.values()):
         counts = {name: len(pictures) for name, pictures in rows.items()}
         raise ValueError(f"show_strip wants {len(columns)} pictures in each row, one for each column, not {counts}.")

@@ -1,6 +1,4 @@
 """What a net is asked: its classes and labels, a `Neuron`, and the score of either that a method explains."""
-from __future__ import annotations
-
 import difflib
 import operator
 from collections import namedtuple
@@ -61,11 +59,7 @@ def _check_classifier(model: nn.Module) -> None:
 
 
 def class_index(model: nn.Module, target: int | str) -> int:
-    """The number of a class given by number or by label: any case, the whole of it or a part that only one label has.
-
-    >>> vh.class_index(net, "Espresso")
-    967
-    """
+    """The number of a class given by number or by label: in any case, all of it or a part that only one has."""
     return _index(categories(model), target)
 
 
@@ -145,7 +139,6 @@ def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | 
 
 def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = True) -> Tensor:
     """What a method explains, `(N,)`: the logit of the class or the `Neuron`'s value; attached to the graph. Lesson 05.
-
     `whole=False` ends the pass behind the `Neuron`'s layer: faster, but only a whole pass can tell that it runs once.
     """
     if not isinstance(target, Neuron):

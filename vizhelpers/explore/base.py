@@ -1,12 +1,10 @@
 """What all explorers share: say the controls and one function from their values to pictures; the rest is here."""
-from __future__ import annotations
-
 import asyncio
 import base64
 import html
 import io
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
@@ -15,7 +13,6 @@ from time import perf_counter
 
 import ipywidgets as W
 from PIL import Image
-from torch import Tensor, nn
 
 from ..device import info_of
 from ..methods.activations import channel_response
@@ -29,12 +26,9 @@ class Html(str):
 
 class Explorer(W.VBox):
     """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
-
     `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches; a number takes the
     place of a value of its name. A control is a list (drop-down), a `range` or `slide(...)`, `Classes`, a `Search`, or
-    any widget with a value. `wait` is the text while something is computed that is too slow to follow a slider.
-    """
-
+    any widget with a value. `wait` is the text while something is computed that is too slow to follow a slider."""
     def __init__(self, look: Callable, *, wait: str = "", **controls):
         self.look, self.wait, self.images, self.result, self.lock, self.mover = look, wait, [], None, RLock(), None
         self.text, self.pictures = W.HTML(), W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
@@ -52,10 +46,10 @@ class Explorer(W.VBox):
                 rows.append(W.HBox([control, *getattr(control, "beside", [])]))
         super().__init__([*rows, self.text, self.pictures], layout=W.Layout(align_items="flex-start"))
         self.add_class("vizhelpers-explorer")
-        self.set(**{name: c.start for name, c in self.controls.items() if getattr(c, "start", None) is not None})
+        self.set()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self):
         """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself."""
         with self.lock:
             before, self.mover = self.mover, get_ident()
@@ -120,36 +114,29 @@ class Explorer(W.VBox):
             self.images = [W.Image(format="png", layout=W.Layout(margin="0 8px 0 0")) for _ in pictures]
             self.pictures.children = self.images
         for image, picture in zip(self.images, pictures, strict=True):
-            picture = picture if isinstance(picture, Image.Image) else to_picture(picture)
+            picture = picture if isinstance(picture, Image.Image) else to_picture(picture)  # a palette stays one
             image.value, image.width, image.height = to_png(picture), str(picture.width), str(picture.height)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.result!r:.80})"
-
     def still(self) -> Image.Image:
-        """What a page without a kernel (GitHub, an exported lesson) shows: the pictures as they are now."""
+        """The pictures as they are now: what a page without a kernel shows (GitHub, an exported lesson)."""
         return row([Image.open(io.BytesIO(image.value)) for image in self.images])
 
     def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs) or {}
-        return bundle | {"image/png": base64.b64encode(to_png(self.still())).decode()}
+        still = base64.b64encode(to_png(self.still())).decode()
+        return (super()._repr_mimebundle_(**kwargs) or {}) | {"image/png": still}
 
 
 class Stepwise(Explorer):
     """An explorer of long work with Start, Stop and a bar: one step at a time between the page's events.
-
-    `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets.
-    `look(self, **values)` shows how far `.job` (or None) is, after `every` steps.
-    """
-
+    `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
+    **values)` shows how far `.job` (or None) is, after `every` steps."""
     def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
         self.make, self.every = make, every
         self.start = W.Button(description=button, button_style="success", icon="play")
         self.stop = W.Button(description="Stop", icon="stop")
         self.bar = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px"))
         super().__init__(partial(look, self), **controls)
-        *rows, text, pictures = self.children
-        self.children = [*rows, W.HBox([self.start, self.stop, self.bar]), text, pictures]
+        self.children = [*self.children[:-2], W.HBox([self.start, self.stop, self.bar]), *self.children[-2:]]
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
 
@@ -190,21 +177,18 @@ class Stepwise(Explorer):
             self.said(self._step)
             loop.call_later(0.02, self._tick, loop, job)
 
-    def said(self, action: Callable[[], object]) -> None:
+    def _step(self) -> None:
+        begun = perf_counter()
         try:
-            super().said(action)
+            self.job.step()
+            self.spent += perf_counter() - begun
+            if self.job.done == self.job.total:
+                self._set_running(False)
+            if self.job.done % self.every == 0 or not self._running:
+                self.draw()
         except Exception:
             self._set_running(False)
             raise
-
-    def _step(self) -> None:
-        begun = perf_counter()
-        self.job.step()
-        self.spent += perf_counter() - begun
-        if self.job.done == self.job.total:
-            self._set_running(False)
-        if self.job.done % self.every == 0 or not self._running:
-            self.draw()
 
     def _set_running(self, running: bool) -> None:
         self._running = self.start.disabled = running
@@ -213,21 +197,20 @@ class Stepwise(Explorer):
 
 # --- controls --------------------------------------------------------------------------------------------------------
 def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = None, play: bool = False):
-    """A slider, with step buttons, over a `range` or a list (of values or of (label, value)).
-
-    Or over what a function of controls named before it gives: `(range, value)`, with None the value stays if it can.
-    `slow`: it waits until it is let go; `acts`, a function of controls, says whether it counts: else it is grey and
-    `look` gets None; `play`: a button runs it.
-    """
+    """A slider, with step buttons, over a `range`, a list (of values or of (label, value)), or what a function of
+    controls named before it gives: `(range, value)`; with None the value stays if it can. `slow`: it waits until it is
+    let go; `acts`, a function of controls: else it is grey and `look` gets None; `play`: a button runs it."""
     how = dict(continuous_update=not slow, layout=W.Layout(width="480px", max_width="80%"))
     if isinstance(choices, list):
         control = W.SelectionSlider(options=choices, **how)
+    elif callable(choices):
+        control = W.IntSlider(max=start or 0, **how)
+        control.ask = choices
     else:
-        first = range(1) if callable(choices) else choices
-        control = W.IntSlider(min=first[0], max=first[-1], step=first.step, **how)
-        if callable(choices):
-            control.ask = choices
-    control.start, control.acts, control.beside = start, acts, []
+        control = W.IntSlider(min=choices[0], max=choices[-1], step=choices.step, **how)
+    if start is not None:
+        control.value = start
+    control.acts, control.beside = acts, []
 
     def move(by: int):
         if isinstance(choices, list):
@@ -247,20 +230,17 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
 
 class Search(W.Text):
     """A box for words; `find(words)` says which values of which controls they mean."""
-
     def __init__(self, find: Callable[[str], dict], placeholder: str):
-        super().__init__(description="search", placeholder=placeholder, continuous_update=False)
+        super().__init__(placeholder=placeholder, continuous_update=False)
         self.find = find
 
 
 class Classes(W.Dropdown):
     """The control `target`: the five most probable classes of the picture, and by its `.search` any other.
-
-    On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s.
-    """
-
-    def __init__(self, model: nn.Module, inputs: Mapping[str, Tensor], layer: str):
-        self.model, self.inputs, self.layer = model, inputs, None if has_classes(model) else layer
+    On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s."""
+    def __init__(self, model, inputs: dict, layer: str):
+        self.model, self.inputs = model, inputs
+        self.layer = None if getattr(info_of(model), "has_classifier", True) else layer
         word = "channel" if self.layer else "class"
         super().__init__(description=word)
         self.search = Search(self.find, f"another {word}, then Enter")
@@ -276,19 +256,12 @@ class Classes(W.Dropdown):
         return found, found[0][1]
 
     def find(self, words: str) -> dict:
-        number = int(words) if words.isdigit() else words
+        number = int(words) if self.layer or words.isdigit() else words
         if self.layer:
-            number, label = Neuron(self.layer, number), f"{self.layer} channel {number}"
+            target, label = Neuron(self.layer, number), f"{self.layer} channel {number}"
         else:
-            number = class_index(self.model, number)
-            label = categories(self.model)[number]
-        if number not in dict(self.options).values():
-            self.options = [*self.options, (label, number)]
-        return {"target": number}
-
-    def name(self, target: int | Neuron) -> str:
-        return next(label for label, value in self.options if value == target)
-
-
-def has_classes(model: nn.Module) -> bool:
-    return getattr(info_of(model), "has_classifier", True)
+            target = class_index(self.model, number)
+            label = categories(self.model)[target]
+        if target not in dict(self.options).values():
+            self.options = [*self.options, (label, target)]
+        return {"target": target}

@@ -1,13 +1,9 @@
 """Choose a picture: where it lies on the map, and its neighbours in feature and in pixel space (lesson 03)."""
-from __future__ import annotations
-
 import difflib
-from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from torch import Tensor
 
 from ..device import stoppable
 from ..figures import dot_map, grid_picture, place, thumbnail_map
@@ -19,17 +15,12 @@ ALL = "all groups"
 CHOSEN, BY_FEATURES, BY_PIXELS = "#d62728", "#1f77b4", "#ff7f0e"
 
 
-def explore_embedding(
-    embedding: Embedding, *, perplexities: Sequence[float] = (5, 15, 30, 60),
-    maps: Mapping[float, Tensor] | None = None, k: int = 6, size: int = 620, progress: bool = True,
-) -> Explorer:
+def explore_embedding(e: Embedding, *, maps: dict | None = None, perplexities=(5, 15, 30, 60), k: int = 6,
+                      size: int = 620, progress: bool = True) -> Explorer:  # fmt: skip
     """Choose a picture by slider, group or name: it is framed on the map, as are its k neighbours of both kinds.
-
-    `maps` is perplexity -> points `(N,2)`; else they are computed now for those `perplexities` that a third of the
-    pictures allows. `size` of the map is in pixels. `.result` is `(perplexity, view, group, picture, name, by_features,
-    by_pixels, points)`, `picture` its number in the collection. Lesson 03.
-    """
-    e, k = embedding, min(k, len(embedding) - 1)
+    `maps` is perplexity -> points `(N,2)`, by default for those `perplexities` that a third of the pictures allows.
+    `.result` is `(perplexity, view, group, picture, name, by_features, by_pixels, points)`. Lesson 03."""
+    k = min(k, len(e) - 1)
     if maps is None:
         fitting, maps = [p for p in perplexities if p <= len(e) / 3] or [len(e) / 3], {}
         with stoppable(len(fitting), progress, "map") as bar:
@@ -40,10 +31,10 @@ def explore_embedding(
     by_pixels = neighbours(e.pixels, k=k, metric="euclidean").indices.tolist()
     groups = {ALL: range(len(e))}
     groups |= {name: [n for n, own in enumerate(e.groups) if own == name] for name in sorted(set(e.groups))}
+    thumb = cache(lambda n, side: to_picture(e.thumbs[n], side))
 
     @cache
-    def plain(view, p):
-        """The map without frames, the middle of every picture, and half a picture's side."""
+    def plain(view, p):  # the map without frames, the middle of every picture, half a picture's side
         if view == "points":
             return dot_map(maps[p], e.groups, size=size, radius=4), place(maps[p], size), 6
         if view == "grid":
@@ -53,10 +44,6 @@ def explore_embedding(
         side = max(20, min(48, round(0.65 * size / len(e) ** 0.5))) // 2 * 2
         page = thumbnail_map(maps[p], e.thumbs, size=size, side=side)
         return page, place(maps[p], size, side // 2 + 2), side // 2
-
-    @cache
-    def thumb(n, side):
-        return to_picture(e.thumbs[n], side)
 
     def framed(view, p, n):
         page, centres, half = plain(view, p)
@@ -70,8 +57,7 @@ def explore_embedding(
             ImageDraw.Draw(page).rectangle((x - r, y - r, x + r, y + r), outline=colour, width=width)
         return page
 
-    def nearest(n):
-        """The picture, and a row of neighbours of each kind."""
+    def nearest(n):  # the picture, and a row of neighbours of each kind
         page, top = Image.new("RGB", (max(k * 90, 252), 396), "white"), 0
         lines = [(e.names[n], [n], CHOSEN, 128), ("nearest by features (cosine)", by_features[n], BY_FEATURES, 84),
                  ("nearest by pixels (Euclidean)", by_pixels[n], BY_PIXELS, 84)]  # fmt: skip
@@ -95,8 +81,7 @@ def explore_embedding(
     def find(words):
         wanted, *names = (text.lower().replace(" ", "_") for text in (words, *e.names))
         last = [name.rsplit("/", 1)[-1] for name in names]
-        found = [n for n, name in enumerate(last) if wanted == name]
-        found = found or [n for n, name in enumerate(names) if wanted in name]
+        found = sorted((n for n, name in enumerate(names) if wanted in name), key=lambda n: last[n] != wanted)
         if not found:
             close = difflib.get_close_matches(wanted, last, 4, 0.5) or last[:4]
             raise ValueError(f"No picture's name contains {words!r}; nearest: {', '.join(close)}.")

@@ -1,6 +1,4 @@
 """Explorers of what is inside a net: predictions (00), filters (01), maps and patches (02), the deconvnet (04)."""
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 
@@ -18,10 +16,10 @@ from ..targets import layer_names, predict
 from .base import Explorer, slide
 
 
-def explore_predictions(model: nn.Module, images, *, top: int = 5) -> Explorer:
+def explore_predictions(model: nn.Module, images) -> Explorer:
     """Choose a picture, see the net's best classes; `.result` is `(picture, predictions)`. Lesson 00."""
     pictures = named(images)
-    answers = {name: predict(model, to_input(image, model), top=top) for name, image in pictures.items()}
+    answers = {name: predict(model, to_input(image, model)) for name, image in pictures.items()}
 
     def look(picture):
         found, small = answers[picture], pictures[picture].copy()
@@ -33,10 +31,8 @@ def explore_predictions(model: nn.Module, images, *, top: int = 5) -> Explorer:
 
 
 def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spectrum_size: int = 64) -> Explorer:
-    """Slide over first-layer filters: weights, Fourier spectrum, response on a photograph. Lesson 01.
-
-    `models` is one net or name -> net; `.result` is `(net, filter, weights, spectrum, response)`.
-    """
+    """Slide over first-layer filters of a net, or of nets by name: weights, Fourier spectrum, response on a photograph.
+    `.result` is `(net, filter, weights, spectrum, response)`. Lesson 01."""
     nets = dict(models) if isinstance(models, Mapping) else {getattr(info_of(models), "name", "net"): models}
     layers = {name: first_layer(model)[1] for name, model in nets.items()}
 
@@ -62,10 +58,8 @@ def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spect
 
 
 def explore_features(model: nn.Module, images, *, layers=None) -> Explorer:
-    """Slide over layers and channels: the channel's map over the picture, and its neighbours as a mosaic. Lesson 02.
-
-    `layers` are dotted names, by default every convolution; `.result` is `(picture, layer, channel, map)`.
-    """
+    """Slide over layers (by default every convolution) and channels: the channel's map over the picture, and its
+    neighbours as a mosaic. `.result` is `(picture, layer, channel, map)`. Lesson 02."""
     pictures, layers = named(images), list(layers or layer_names(model, nn.Conv2d))
 
     @cache
@@ -91,30 +85,26 @@ def explore_features(model: nn.Module, images, *, layers=None) -> Explorer:
 
 def _strongest(model, x, layers, count, maxima, start, slow, progress):
     """What both explorers of patches need: pictures, `found(layer, channel)` with the field's size, the controls."""
-    layers, known = [layers] if isinstance(layers, str) else list(layers), dict(maxima or {})
-    if missing := [layer for layer in layers if layer not in known]:
-        known |= channel_maxima(model, x, missing, progress=progress)
+    layers = [layers] if isinstance(layers, str) else list(layers)
+    maxima = maxima or channel_maxima(model, x, layers, progress=progress)
     shown = [render.to_picture(picture) for picture in to_display(x, model)]
-    # the channels of one convolution all see the same field; those of a concatenation do not
     field = cache(lambda layer, channel: receptive_field(model, layer, tuple(x.shape[-2:]), channel=channel))
-    conv = {layer: isinstance(model.get_submodule(layer), nn.Conv2d) for layer in layers}
 
     def found(layer, channel):
-        seen = field(layer, None if conv[layer] else channel)
-        patches = top_patches(model, x, layer, channel, count=count, maxima=known[layer], field=seen)
+        # the channels of one convolution all see the same field; those of a concatenation do not
+        seen = field(layer, None if isinstance(model.get_submodule(layer), nn.Conv2d) else channel)
+        patches = top_patches(model, x, layer, channel, count=count, maxima=maxima[layer], field=seen)
         crops = [p.cut(shown[p.picture]) for p in patches]
         high = ", ".join(f"{p.value:.1f}" for p in patches[:3])
         return patches, crops, seen.size[0], f"{layer}, channel {channel}: strongest responses {high}, ..."
 
-    channel = slide(lambda layer: (range(known[layer].values.shape[1]), None), start, slow=slow)
+    channel = slide(lambda layer: (range(maxima[layer].values.shape[1]), None), start, slow=slow)
     return shown, found, dict(layer=slide(layers, slow=slow), channel=channel)
 
 
 def explore_patches(model: nn.Module, x, layers, *, count=9, maxima=None, start=0, progress=True) -> Explorer:
-    """Slide over channels, from `start`: the patches of `x` that excite each most, and where they are. Lesson 02.
-
-    `maxima` is what `channel_maxima` gave for these layers; `.result` is `(layer, channel, patches)`.
-    """
+    """Slide over channels, from `start`: the patches of `x` that excite each most, and where they are. `maxima` is what
+    `channel_maxima` gave for these layers. `.result` is `(layer, channel, patches)`. Lesson 02."""
     shown, found, controls = _strongest(model, x, layers, count, maxima, start, False, progress)
 
     def look(layer, channel):
@@ -127,18 +117,15 @@ def explore_patches(model: nn.Module, x, layers, *, count=9, maxima=None, start=
 
 
 def explore_deconvnet(model: nn.Module, x, layers, *, count=9, maxima=None, start=0, progress=True) -> Explorer:
-    """Slide over channels, from `start`: the patches that excite each most, beside their reconstructions. Lesson 04.
-
-    `model` is a chain such as AlexNet's; `.result` is `(layer, channel, patches, reconstructions)`.
-    """
+    """As `explore_patches`, on a chain such as AlexNet: each patch beside its reconstruction.
+    `.result` is `(layer, channel, patches, reconstructions)`. Lesson 04."""
     _, found, controls = _strongest(model, x, layers, count, maxima, start, True, progress)
 
     def look(layer, channel):
         patches, crops, side, said = found(layer, channel)
         with quiet():  # a silent channel: the text says so
             back = deconvnet(model, x[[p.picture for p in patches]].to(device_of(model)), layer, channel).cpu()
-        drawn = render.gradient_picture(back)
-        cut = [p.cut(render.to_picture(g)) for p, g in zip(patches, drawn, strict=True)]
+        cut = [p.cut(render.to_picture(g)) for p, g in zip(patches, render.gradient_picture(back), strict=True)]
         text = (f"{said} | left: the {side} pixels that each unit sees | right: their reconstructions, each on its own "
                 "scale, grey is 0")  # fmt: skip
         if silent := sum(p.value <= 0 for p in patches):

@@ -1,11 +1,10 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
-from __future__ import annotations
-
 import html
 from dataclasses import replace
 from functools import lru_cache
 
 import ipywidgets as W
+import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -21,16 +20,13 @@ from ..render import coloured, note, probability_bars, to_picture
 from ..targets import Neuron, categories, class_index, class_scores, settled
 from .base import Explorer, Html, Stepwise, slide
 
-FILLS = ("grey", "black", "white", "blurred")
 SIDE = 224  # of each picture on the page, in pixels
 
 
 def explore_fooling(model: nn.Module, images, target="school bus", *, step: float = 40, steps: int = 40) -> Explorer:
     """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
-
     The box takes a number, a label, or a part that only one label has. `.result` is `(picture, label, step, fooled,
-    probabilities)`, the last `(T+1,C)`, of the picture after each step. Lesson 06.
-    """
+    probabilities)`, the last `(T+1,C)`, of the picture after each step. Lesson 06."""
     inputs, labels = inputs_of(images, model), categories(model)
 
     @lru_cache(16)
@@ -53,29 +49,24 @@ def explore_fooling(model: nn.Module, images, target="school bus", *, step: floa
         numbers = {"label": labels[c], "fooled": found, "probabilities": said}
         return text, [to_picture(now), to_picture(0.5 + 20 * change), bars], numbers
 
-    def ending(picture, label):
-        last = len(run(picture, label)[2]) - 1
-        return range(last + 1), last
-
     box = W.Combobox(value=labels[class_index(model, target)], options=list(dict.fromkeys(labels)), description="class",
                      placeholder="type a part of its name, then Enter", continuous_update=False)  # fmt: skip
-    return Explorer(look, picture=list(inputs), label=box, step=slide(ending),
+    ends = slide(lambda picture, label: (range(count := len(run(picture, label)[2])), count - 1))
+    return Explorer(look, picture=list(inputs), label=box, step=ends,
                     wait="The net is being fooled; this takes a few seconds ...")  # fmt: skip
 
 
-def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=28, fill="grey") -> Stepwise:
-    """Choose patch, stride and fill, press Start and watch the three maps fill; Stop ends it after the running batch.
-
-    `patch` and `stride` are multiples of 8 and 4 pixels; `fill` is "grey" (the training set's mean), "black", "white"
-    or "blurred". `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09.
-    """
-    if fill not in FILLS:
-        raise ValueError(f"A patch is filled with {', '.join(FILLS)}, not {fill!r}.")
+def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=28) -> Stepwise:
+    """Choose patch and stride (in pixels) and fill, press Start and watch the three maps grow; Stop ends it after the
+    running batch. `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09."""
+    from torchvision.transforms.functional import gaussian_blur
     x = to_input(load_image(image), model)
-    c, labels = int(settled(model, x, target)), categories(model)
+    c, labels, grey = int(settled(model, x, target)), categories(model), x.new_zeros(1, 3, 1, 1)
+    fills = {"grey": grey[0], "black": from_pixels(model, grey)[0], "white": from_pixels(model, grey + 1)[0],
+             "blurred": gaussian_blur(x[0], 63, 12.0)}  # normalised: there 0 is the training set's mean
 
     def make(patch, stride, fill):
-        return Sweep(model, x, c, patch=patch, stride=stride, fill=_filled(model, x, fill))
+        return Sweep(model, x, c, patch=patch, stride=stride, fill=fills[fill])
 
     def look(run, patch, stride, fill):
         sweep = run.job or run.make(patch, stride, fill)
@@ -83,10 +74,9 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
         words = [f"<b>{html.escape(labels[c])}</b>", f"{sweep.done} of {sweep.total} positions"]
         if 0 < sweep.done < sweep.total:
             words.append(f"about {run.spent / sweep.done * (sweep.total - sweep.done):.1f} s to go")
-        values = maps.logit[0].flatten().cpu()
-        known = values[~values.isnan()]
+        known = maps.logit[0].flatten()[: sweep.done].cpu()
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-        worst = int(values.nan_to_num(torch.inf).argmin()) if len(known) else len(maps.boxes) // 2
+        worst = int(known.argmin()) if len(known) else len(maps.boxes) // 2
         words.append(f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if len(known) else "press Start")
         top, left, bottom, right = maps.boxes[worst].tolist()
         harmed = x.clone()
@@ -101,24 +91,13 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
         return text, pictures, {"maps": maps, "done": sweep.done, "total": sweep.total}
 
     explorer = Stepwise(make, look, patch=slide(range(8, min(x.shape[2:]) // 2 + 1, 8), patch, slow=True),
-                        stride=slide(range(4, 65, 4), stride, slow=True), fill=W.Dropdown(options=FILLS, value=fill))
+                        stride=slide(range(4, 65, 4), stride, slow=True), fill=list(fills))  # fmt: skip
     explorer.begin(at_once=True)  # so that there is something to see before the first click
     return explorer
 
 
-def _filled(model: nn.Module, x: Tensor, name: str) -> Tensor:
-    """What a patch shows, `(3,1,1)` or `(3,H,W)`, normalised."""
-    from torchvision.transforms.functional import gaussian_blur
-
-    if name == "blurred":
-        return gaussian_blur(x[0], 63, 12.0)
-    return x.new_zeros(3, 1, 1) if name == "grey" else from_pixels(model, x.new_full((1, 3, 1, 1), name == "white"))[0]
-
-
 def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, str]:
     """A colour for each winning class, the most frequent first, and the legend as HTML."""
-    import matplotlib
-
     colours = (np.array(matplotlib.colormaps["tab10"].colors) * 255).astype(np.uint8)
     a = winner.cpu().numpy()
     found, counts = np.unique(a[a >= 0], return_counts=True)
@@ -133,11 +112,8 @@ def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, st
 
 def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int = 96) -> Stepwise:
     """Slide over the shipped gallery of what filters and classes want, and grow any of them anew while you watch.
-
-    `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` in pixels and `steps` are of what the button grows,
-    by default 128 on a CPU and 224 on a GPU. `.result` is `(layer, picture, seed, channel, dream, live, history,
-    done, total)`, `live` `(3,H,W)` in 0..1 or None. Lesson 10.
-    """
+    `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` of what grows is by default 128 on a CPU, else 224.
+    `.result` is `(layer, picture, seed, channel, dream, live, history, done, total)`, `live` an image. Lesson 10."""
     net = getattr(info_of(model), "name", type(model).__name__)
     rows = [row for row in dreams() if row.net == net]
     if not rows:
@@ -155,35 +131,30 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
         return Ascent(model, target, replace(recipe, size=size, steps=max(1, steps // recipe.stages)), seed=seed)
 
     def look(run, layer, picture, seed):
-        row, ascent = layers[layer][picture], run.job
+        row, job, live, history, done, total = layers[layer][picture], run.job, None, [], 0, 1
         words = [f"{row.name}, channel {row.channel}" if row.layer else row.label, f"grown picture {row.score:.1f}",
                  f"strongest library picture {row.library_score:.1f} ({row.library_picture})"]  # fmt: skip
-        live, history, done, total = None, [], 0, 1
-        if ascent is not None:
-            live, history, done, total = ascent.image()[0], list(ascent.history), ascent.done, ascent.total
+        if job:
+            live, history, done, total = job.image()[0], list(job.history), job.done, job.total
         if history:
             words.append(f"live: step {done} of {total}, {history[0]:.1f} to {history[-1]:.1f}")
         words[-1] += "\nleft to right: from the gallery; the library picture that excites it most; what you grow"
         pictures = [load_image(row.path), load_image(row.library_picture),
-                    note("press Grow one", SIDE) if live is None else to_picture(live)]  # fmt: skip
-        squares = [ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for p in pictures]  # as they were scored
+                    to_picture(live) if job else note("press Grow one", SIDE)]  # fmt: skip
+        pictures = [ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for p in pictures]  # as they were scored
         numbers = dict(channel=row.channel, dream=row, live=live, history=history, done=done, total=total)
-        return " | ".join(words), squares, numbers
+        return " | ".join(words), pictures, numbers
 
-    deepest = [*layers][-1]  # has most to see
-    return Stepwise(make, look, button="Grow one", every=4, layer=W.Dropdown(options=[*layers], value=deepest),
+    layer = W.Dropdown(options=[*layers], value=[*layers][-1])  # the deepest has most to see
+    return Stepwise(make, look, button="Grow one", every=4, layer=layer,
                     picture=slide(lambda layer: (range(len(layers[layer])), 0)), seed=range(10))  # fmt: skip
 
 
-def explore_style(contents, styles, *, net: nn.Module | None = None, size: int | None = None, steps: int = 45,
-                  **options) -> Stepwise:  # fmt: skip
+def explore_style(contents, styles, *, net=None, size: int | None = None, steps: int = 45, **options) -> Stepwise:
     """Choose a picture, a painting and the content's weight, press Start and watch; Stop keeps what there is.
-
-    `contents` and `styles` are names or pictures, or name -> picture; `size` is the shorter side in pixels, by default
-    144 on a CPU and 384 on a GPU; `options` are of `style_transfer`. Lesson 11. `.result` is `(picture, painting,
-    content, start, image, done, total, losses)`: `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or
-    None.
-    """
+    Both are names, pictures, or name -> picture; `size` is the shorter side, by default 144 on a CPU, else 384 pixels;
+    `options` are of `style_transfer`. `.result` is `(picture, painting, content, start, image, done, total, losses)`,
+    `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or None. Lesson 11."""
     contents, styles, net = named(contents), named(styles), default_net() if net is None else net
     size = size or (144 if device_of(net).type == "cpu" else 384)
 
@@ -192,14 +163,13 @@ def explore_style(contents, styles, *, net: nn.Module | None = None, size: int |
                         start=start, **options)  # fmt: skip
 
     def look(run, picture, painting, content, start):
-        job, done, losses, words = run.job, 0, None, ["press Start"]
-        image = torch.from_numpy(np.array(to_picture(contents[picture]))).permute(2, 0, 1) / 255
-        if job is not None:
-            image, done, words = job.image().cpu(), job.done, []
-            losses = torch.tensor([row[0] for row in job.losses]) if job.losses else None
-            words += [f"loss {float(losses[-1]):.3f}"] if job.losses else []
-            words += [f"{run.spent / done:.2f} s a step"] if 0 < done < steps else []
-        text = f"{' | '.join([f'step {done} of {steps}', *words])}\nleft to right: picture, painting, result"
+        job, done = run.job, run.job.done if run.job else 0
+        image = job.image().cpu() if job else torch.tensor(np.array(contents[picture])).permute(2, 0, 1) / 255
+        losses = torch.tensor([row[0] for row in job.losses]) if done else None
+        words = [f"step {done} of {steps}", f"loss {float(losses[-1]):.3f}" if done else "press Start"]
+        if 0 < done < steps:
+            words.append(f"{run.spent / done:.2f} s a step")
+        text = f"{' | '.join(words)}\nleft to right: picture, painting, result"
         pictures = [to_picture(p, side=256) for p in (contents[picture], styles[painting], image)]
         return text, pictures, dict(image=image, done=done, total=steps, losses=losses)
 

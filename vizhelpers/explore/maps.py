@@ -1,12 +1,10 @@
 """Explorers of maps over the picture: saliency (05), ReLU rules (07), CAM and the method lab (08), the trial (13)."""
-from __future__ import annotations
-
 from functools import cache, lru_cache
 
 import torch
 from torch import nn
 
-from ..device import quiet
+from ..device import info_of, quiet
 from ..hooks import capture, resolve_layer
 from ..images import inputs_of, to_display
 from ..methods.activations import activations
@@ -16,17 +14,13 @@ from ..methods.scoreboard import METHODS, laboratory, method_called, sanity_chec
 from ..methods.trust import insertion_deletion, pixel_order, stages, without
 from ..render import coloured, curve_picture, gradient_picture, overlay, sheet, titled, to_picture
 from ..targets import Neuron, categories, differentiable, layer_names, predict, score, settled
-from .base import Classes, Explorer, has_classes, slide
-
-RULES = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
+from .base import Classes, Explorer, slide
 
 
 def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
     """Saliency, SmoothGrad, gradient x input, and Integrated Gradients as a walk from black. Lesson 05.
-
-    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class. `.result` is `(picture, target,
-    method, noise, samples, point, map, path)`, its map of every pixel; a path's points are (share, score, attributed).
-    """
+    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` is `(picture, target,
+    method, noise, samples, point, map, path)`, its map of every pixel, a path's points (share, score, attributed)."""
     inputs = inputs_of(images, model)
     asked = Classes(model, inputs, layer_names(model, nn.Conv2d)[-1])
 
@@ -52,7 +46,7 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
             off = f", {walk[-1].attributed / total - 1:+.1%} off" if total else ""
             said = (f"{here.share:.0%} of the way: score {here.score:.2f}, attributed so far {here.attributed:.2f} | "
                     f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {total:.2f}: {steps} points{off}")
-        return f"{method} for {asked.name(target)}: {said}", pictures, {"map": whole, "path": walk or []}
+        return f"{method} for {asked.label}: {said}", pictures, {"map": whole, "path": walk or []}
 
     return Explorer(
         look, picture=list(inputs), target=asked, search=asked.search, wait="computing ...",
@@ -63,58 +57,51 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
     )  # fmt: skip
 
 
-def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None, side: int = 224) -> Explorer:
+def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -> Explorer:
     """The picture and what the three ReLU rules make of it, for a class or for a channel of any layer. Lesson 07.
-
     `classes` are by default the two most probable of every picture. `.result` is `(picture, explain, layer, channel,
-    part, colour, target, gradients)`, the target a label or a `Neuron`.
-    """
+    part, colour, target, gradients)`, the target a label or a `Neuron`."""
     inputs, by_channel = inputs_of(images, model), "a channel (sliders)"
-    if classes is None:
-        classes = [p.label for x in inputs.values() for p in predict(model, x, top=2)] if has_classes(model) else []
+    if classes is None and getattr(info_of(model), "has_classifier", True):
+        classes = [p.label for x in inputs.values() for p in predict(model, x, top=2)]
     layers, first = list(layers or layer_names(model, nn.Conv2d)), next(iter(inputs.values()))
     channels = cache(lambda layer: (range(activations(model, first, layer).shape[1]), None))
+    how = dict(slow=True, acts=lambda explain: explain == by_channel)
+    rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
 
     @lru_cache(60)  # 3 x 0.6 MB each
     def found(picture, wanted):
         with quiet():  # a silent target: the text says so
-            return {rule: method(model, inputs[picture], wanted)[0].cpu() for rule, method in RULES.items()}
-
-    def sliding(explain):
-        return explain == by_channel
+            return {rule: method(model, inputs[picture], wanted)[0].cpu() for rule, method in rules.items()}
 
     def look(picture, explain, layer, channel, part, colour):
-        target = Neuron(layer, channel) if sliding(explain) else explain
-        what = f"{layer}, mean of channel {channel}" if sliding(explain) else explain
+        target = Neuron(layer, channel) if explain == by_channel else explain
+        what = f"{layer}, mean of channel {channel}" if explain == by_channel else explain
         gradients = found(picture, target)
         pictures = [to_display(inputs[picture], model)[0]]
         pictures += [gradient_picture(g, part=part, grey=colour == "grey") for g in gradients.values()]
         sizes = ", ".join(f"{rule} {float(g.abs().max()):.2g}" for rule, g in gradients.items())
         text = (f"{what} | from left: the picture, {', '.join(gradients)} ({part} values, each on its own scale, "
                 f"{'grey' if part == 'all' else 'black'} is 0) | strongest value: {sizes}")  # fmt: skip
-        return text, [to_picture(p, side=side) for p in pictures], {"target": target, "gradients": gradients}
+        return text, [to_picture(p, side=224) for p in pictures], {"target": target, "gradients": gradients}
 
     return Explorer(
-        look, picture=list(inputs), explain=[*dict.fromkeys(classes), by_channel],
-        layer=slide(layers, layers[len(layers) // 2], slow=True, acts=sliding),
-        channel=slide(channels, slow=True, acts=sliding),
+        look, picture=list(inputs), explain=[*dict.fromkeys(classes or ()), by_channel],
+        layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
         part=["all", "positive", "negative"], colour=["RGB", "grey"],
     )  # fmt: skip
 
 
 def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
     """Slide over every layer of a net: Grad-CAM or Grad-CAM++ for any class, and CAM where the net has one. Lesson 08.
-
-    `layers`: by default all that put out maps, blocks as a whole; `.result` is `(picture, target, method, layer, map)`.
-    """
+    `layers`: by default all with maps, blocks as a whole; `.result` is `(picture, target, method, layer, map)`."""
     inputs = inputs_of(images, model)
     blocks = map_layers(model, next(iter(inputs.values())))
     layers = [resolve_layer(model, layer)[0] for layer in layers or blocks]
     asked = Classes(model, inputs, blocks[-1])
 
     @lru_cache(16)
-    def found(picture, target):
-        """One pass forward and one back give both maps of every layer."""
+    def found(picture, target):  # one pass forward and one back give both maps of every layer
         x = inputs[picture]
         with differentiable(model, x) as leaf, capture(model, *layers) as acts:
             total = score(model, leaf, target).sum()
@@ -135,7 +122,7 @@ def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
         value, shown, heat = found(picture, target)
         one, reason = heat[method, layers[0] if method == "CAM" else layer]
         place = "the end of the net" if method == "CAM" else layer
-        text = (f"{method} of {place}, {one.shape[0]}x{one.shape[1]}, for {asked.name(target)} (score {value:.2f}): "
+        text = (f"{method} of {place}, {one.shape[0]}x{one.shape[1]}, for {asked.label} (score {value:.2f}): "
                 f"strongest {float(one.max()):.3g}" + (f" | empty: {reason}" if reason else ""))  # fmt: skip
         return text, [shown, overlay(shown, one)], {"map": one}
 
@@ -144,12 +131,9 @@ def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
 
 
 def explore_methods(model: nn.Module, image) -> Explorer:
-    """Every method on one picture and class: red speaks for it, blue against; raw numbers kept. Lesson 08.
-
-    With the scale "each its own" the strongest colour is what half a percent of a map's pixels exceed; with "one for
-    all" every map is first divided by the sum of its magnitudes: a colour is the same share everywhere, a spread map
-    turns pale. `.result` is `(picture, target, scale, raw, maps, reasons)`, each of the last three by method.
-    """
+    """Every method on one picture and class: red speaks for it, blue against. Lesson 08. With the scale "one for all"
+    every map is divided by the sum of its magnitudes: a colour is the same share everywhere, a spread map turns pale.
+    `.result` is `(picture, target, scale, raw, maps, reasons)`, each of the last three by method."""
     inputs = inputs_of(image, model)
     asked = Classes(model, inputs, map_layers(model, next(iter(inputs.values())))[-1])
     found = lru_cache(8)(lambda picture, target: laboratory(model, inputs[picture], target))
@@ -166,7 +150,7 @@ def explore_methods(model: nn.Module, image) -> Explorer:
                 tiles.append(titled(tile, f"{said} ({method.lesson:02d})", 200))
         missing = f" | nothing from: {', '.join(reasons)}" if reasons else ""
         numbers = {"raw": raw, "maps": maps, "reasons": reasons}
-        return f"{asked.name(target)}: red for, blue against{missing}", [sheet(tiles, columns=4)], numbers
+        return f"{asked.label}: red for, blue against{missing}", [sheet(tiles, columns=4)], numbers
 
     return Explorer(look, picture=list(inputs), target=asked, search=asked.search,
                     scale=["each its own", "one for all"], wait="computing ...")  # fmt: skip
@@ -174,10 +158,7 @@ def explore_methods(model: nn.Module, image) -> Explorer:
 
 def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: int = 20) -> Explorer:
     """One slider makes the weights random from the top down, another deletes the map's best pixels. Lesson 13.
-
-    A method is computed for all stages when it is chosen. `methods` are names of `evidence`'s, by default those that
-    take one pass, and the edges; `.result` is `(method, stage, deleted, map, rank, ssim, share, probability)`.
-    """
+    `methods` are of `evidence`'s; `.result` is `(method, stage, deleted, map, rank, ssim, share, probability)`."""
     (x,) = inputs_of(image, model).values()
     c = int(settled(model, x, target))
     chosen = {name: method_called(name) for name in methods or (
@@ -203,7 +184,7 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
                 "highest pixels; the probability over the share deleted (grey: random order)")  # fmt: skip
         maps = found.maps[:, 0].cpu()
         pictures = [*(coloured(maps[n].abs(), "inferno", 224) for n in (0, at)),
-                    to_picture(to_display(shown, model), side=224), curve_picture([by_chance, curve], deleted)]
+                    to_picture(to_display(shown, model), side=224), curve_picture(by_chance, curve, deleted)]
         return text, pictures, dict(map=maps[at], rank=rank, ssim=alike, share=share, probability=float(curve[deleted]))
 
     return Explorer(look, method=[*chosen], stage=slide(blocks), deleted=range(steps + 1), wait="computing ...")

@@ -1,13 +1,10 @@
 """What a layer answers to a picture, which pictures and patches excite a channel most, what a unit sees (lesson 02)."""
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -37,14 +34,10 @@ def channel_response(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Ten
 ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
 
 
-def channel_maxima(
-    model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size: int | None = None,
-    progress: bool = False,
-) -> ChannelMaxima | dict[str, ChannelMaxima]:
+def channel_maxima(model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size=None,
+                   progress: bool = False) -> ChannelMaxima | dict[str, ChannelMaxima]:  # fmt: skip
     """The strongest unit of every channel on every picture: `(values, rows, columns)`, each `(N,K)`, on the CPU.
-
-    Of a list of layers a dict, from one pass. The pictures may stay on the CPU. Lesson 02.
-    """
+    Of a list of layers a dict, from one pass. The pictures may stay on the CPU. Lesson 02."""
     layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
 
     def best(part: Tensor) -> tuple[Tensor, ...]:
@@ -61,46 +54,9 @@ def channel_maxima(
     return dict(zip(layers, maxima, strict=True)) if isinstance(layer, (list, tuple)) else maxima[0]
 
 
-class Patch(NamedTuple):
-    """One strong response: which picture, which unit, how strong, and the pixels that the unit sees."""
-
-    picture: int
-    row: int
-    column: int
-    value: float
-    box: tuple[int, int, int, int]  # top, left, bottom, right, clipped to the picture
-
-    def cut(self, picture: Image.Image) -> Image.Image:
-        """The pixels that the unit sees."""
-        top, left, bottom, right = self.box
-        return picture.crop((left, top, right, bottom))
-
-
-def top_patches(
-    model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, count: int = 9,
-    maxima: ChannelMaxima | None = None, field: ReceptiveField | None = None, progress: bool = False,
-) -> list[Patch]:
-    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures.
-
-    `maxima` and `field` are what `channel_maxima` and `receptive_field` gave for this layer: many channels, one
-    computation. Zeiler & Fergus 2014, figure 2. Lesson 02.
-    """
-    maxima = maxima or channel_maxima(model, x, layer, progress=progress)
-    channels = maxima.values.shape[1]
-    if not 0 <= channel < channels:
-        raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
-    if count < 1:
-        raise ValueError(f"count is {count}: ask for at least one patch.")
-    field = field or receptive_field(model, layer, tuple(x.shape[-2:]), channel=channel)
-    values, rows, columns = (part[:, channel].tolist() for part in maxima)
-    order = maxima.values[:, channel].argsort(descending=True, stable=True)[:count].tolist()
-    return [Patch(n, rows[n], columns[n], values[n], field.box(rows[n], columns[n])) for n in order]
-
-
 @dataclass(frozen=True)
 class ReceptiveField:
     """The input pixels that a unit of a layer can see; each pair is (vertical, horizontal), in pixels."""
-
     size: tuple[int, int]
     stride: tuple[int, int]  # from one unit to the next; 0 where units are not evenly spaced
     start: tuple[int, int]  # first pixel of unit (0, 0); negative where it hangs over the border
@@ -119,18 +75,37 @@ class ReceptiveField:
         return max(first, 0), min(first + self.size[axis], self.input_size[axis])
 
 
-def receptive_field(
-    model: nn.Module, layer: str | nn.Module, input_size: tuple[int, int] = (224, 224), *, channel: int | None = None
-) -> ReceptiveField:
-    """The exact pixels that each unit of a layer can see, in any net: `size`, `stride`, `start`, `.box(row, column)`.
+class Patch(namedtuple("Patch", "picture row column value box")):
+    """One strong response: which picture, which unit, how strong; box: top, left, bottom, right of what it sees."""
+    def cut(self, picture: Image.Image) -> Image.Image:
+        """The pixels that the unit sees."""
+        top, left, bottom, right = self.box
+        return picture.crop((left, top, right, bottom))
 
+
+def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, count: int = 9,
+                maxima: ChannelMaxima | None = None, field: ReceptiveField | None = None) -> list[Patch]:  # fmt: skip
+    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures.
+    `maxima` and `field` are what `channel_maxima` and `receptive_field` gave for this layer: many channels, one
+    computation. Zeiler & Fergus 2014, figure 2. Lesson 02."""
+    maxima = maxima or channel_maxima(model, x, layer)
+    channels = maxima.values.shape[1]
+    if not 0 <= channel < channels:
+        raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
+    if count < 1:
+        raise ValueError(f"count is {count}: ask for at least one patch.")
+    field = field or receptive_field(model, layer, tuple(x.shape[-2:]), channel=channel)
+    values, rows, columns = (part[:, channel].tolist() for part in maxima)
+    order = maxima.values[:, channel].argsort(descending=True, stable=True)[:count].tolist()
+    return [Patch(n, rows[n], columns[n], values[n], field.box(rows[n], columns[n])) for n in order]
+
+
+def receptive_field(model: nn.Module, layer: str | nn.Module, input_size: tuple[int, int] = (224, 224), *,
+                    channel: int | None = None) -> ReceptiveField:  # fmt: skip
+    """The exact pixels that each unit of a layer can see, in any net: `size`, `stride`, `start`, `.box(row, column)`.
     Without `channel` the union over the channels, which differ where branches meet (Fire, Inception). Where units are
     not evenly spaced (behind upsampling) or see the whole picture (GroupNorm, squeeze-and-excitation) stride and start
-    are 0, size is that of the largest field, and the box is exact all the same. Dumoulin & Visin 2016. Lesson 02.
-
-    >>> vh.receptive_field(vgg, "features.28").size
-    (196, 196)
-    """
+    are 0, size is that of the largest field, and the box is exact all the same. Dumoulin & Visin 2016. Lesson 02."""
     name, picture = resolve_layer(model, layer)[0], tuple(input_size)
     size, stride, start, edges = zip(*(_along(model, name, axis, picture, channel) for axis in (0, 1)), strict=True)
     return ReceptiveField(size, stride, start, picture, edges)
@@ -161,9 +136,7 @@ def _along(model: nn.Module, layer: str, axis: int, picture: tuple[int, int], ch
 
 def _sight(model, layer, axis, picture, side, channel):
     """How many units there are along an axis of a picture of that side, and what each sees: `first` and `last` pixel.
-
-    Columns of NaN make NaN of every unit that sees one of them, in any net: how many it takes is found by bisection.
-    """
+    Columns of NaN make NaN of every unit that sees one of them, in any net: how many it takes is found by bisection."""
     like, error = next(model.parameters(), torch.zeros(())), None
     for across in (16, 32, 64, 128, picture[1 - axis]):  # the narrowest that reaches the layer
         x = like.new_ones(1, 3, *((side, across) if axis == 0 else (across, side)))
@@ -197,7 +170,6 @@ def _sight(model, layer, axis, picture, side, channel):
 
 class _OneOfAll(TorchFunctionMode):
     """All outputs of a convolution see the same pixels: compute one and repeat it. For speed only."""
-
     def __torch_function__(self, func, types, args=(), kwargs=None):
         return (self.convolution if func is torch.conv2d else func)(*args, **(kwargs or {}))
 

@@ -1,6 +1,4 @@
 """Class activation maps: CAM, Grad-CAM, Grad-CAM++ and Guided Grad-CAM (lesson 08)."""
-from __future__ import annotations
-
 import warnings
 from weakref import WeakKeyDictionary
 
@@ -18,7 +16,6 @@ Layer = str | nn.Module | None  # a dotted name, a module, or the method's own c
 _NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten, nn.Unflatten)
 
 
-# ---- where a net keeps its maps -------------------------------------------------------------------------------------
 _known: WeakKeyDictionary[nn.Module, dict] = WeakKeyDictionary()  # (size of picture, *its modules) -> answer
 
 
@@ -55,11 +52,9 @@ def cam_layer(model: nn.Module, x: Tensor) -> str:
     return found[-1]
 
 
-# ---- CAM ------------------------------------------------------------------------------------------------------------
 @torch.no_grad()
 def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """CAM, `(N,h,w)`, signed: the last maps, weighted as the linear layer behind their global average reads them.
-
     The map's mean plus the class's bias is the logit. A net that ends in a 1x1 convolution (SqueezeNet) has the bias in
     its map, and its logit is the mean of the positive part. Other ends are refused. Zhou et al. 2016, eq. 2; lesson 08.
     """
@@ -87,12 +82,9 @@ def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     raise refusal
 
 
-# ---- Grad-CAM and its kin -------------------------------------------------------------------------------------------
 def grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None, relu: bool = True) -> Tensor:
     """Grad-CAM, `(N,h,w)`, 0 or more: a layer's maps, each weighted by the score's mean gradient there.
-
-    `relu=False` keeps what speaks against the target. Selvaraju et al. 2017, equations 1 and 2; lesson 08.
-    """
+    `relu=False` keeps what speaks against the target. Selvaraju et al. 2017, equations 1 and 2; lesson 08."""
     maps, g = _maps_and_gradients(model, x, target, layer)
     found = torch.einsum("nkhw,nk->nhw", maps, g.mean((2, 3)))
     return _positive(found, maps, g, "Grad-CAM") if relu else found
@@ -106,11 +98,9 @@ def grad_cam_plus_plus(model: nn.Module, x: Tensor, target: Target = None, *, la
 
 def plus_plus_weights(maps: Tensor, g: Tensor) -> Tensor:
     """Grad-CAM++'s weights `(N,K)` from a layer's maps A, 0 or more, and dS/dA, both `(N,K,h,w)`.
-
     A channel's positive gradients, each times alpha = g^2 / (2 g^2 + sum(A) g^3) = 1 / (2 + sum(A) g), or 0 where g is
     0: cancelled like this it needs no epsilon, which would swamp small gradients. S is the logit; the paper's exp(S)
-    only multiplies all weights by one number. Chattopadhyay et al. 2018, equations 10 and 19; lesson 08.
-    """
+    only multiplies all weights by one number. Chattopadhyay et al. 2018, equations 10 and 19; lesson 08."""
     below = 2 + maps.sum((2, 3), keepdim=True) * g
     usable = (g != 0) & (below != 0)
     alpha = torch.where(usable, 1 / torch.where(usable, below, 1), 0)

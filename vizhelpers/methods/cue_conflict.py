@@ -1,14 +1,11 @@
 """Texture or shape: stimuli, decisions among categories, shape bias with its interval, accuracies (lesson 12)."""
-from __future__ import annotations
-
 import csv
 import math
 import re
 import warnings
-from collections import Counter
+from collections import Counter, namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,42 +15,27 @@ from ..images import DATA, load_image, to_input
 from ..targets import class_scores
 
 CONDITIONS = ("original", "greyscale", "silhouette", "edges", "texture")
-
 Categories = Mapping[str, Sequence[int]]
+Stimulus = namedtuple("Stimulus", "path shape texture")  # one word for both where its cues do not conflict
+Decision = namedtuple("Decision", "shape texture answer")  # what somebody, net or human, answered to one stimulus
+ShapeBias = namedtuple("ShapeBias", "shape texture other bias per_class ci95 rate no_conflict outside decisions")
 
 
 def _rows(path: Path) -> csv.DictReader:
     return csv.DictReader(path.read_text(encoding="utf-8").splitlines())
 
 
-def __getattr__(name: str) -> dict:
-    """The published shape bias and accuracies per condition, on the authors' stimuli, read when they are asked for."""
-    if name not in ("PUBLISHED_BIAS", "PUBLISHED_CONDITIONS"):
-        raise AttributeError(f"{__name__} has no {name!r}.")
-    rows = _rows(DATA / "cue_conflict" / "published.csv")
-    if name == "PUBLISHED_BIAS":
-        return {row["observer"]: float(row["conflict"]) for row in rows}
-    return {row["observer"]: {c: float(row[c]) for c in CONDITIONS} for row in rows if row["original"]}
+# The published shape bias, and accuracies per condition, of people and nets on the authors' stimuli.
+_published = [*_rows(DATA / "cue_conflict" / "published.csv")]
+PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
+PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for r in _published if r["original"]}
 
 
 # --- stimuli and categories ------------------------------------------------------------------------------------------
-class Stimulus(NamedTuple):
-    """One picture of a stimulus set; shape and texture are the same word where its cues do not conflict."""
-
-    path: Path
-    shape: str
-    texture: str
-
-
 def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]]:
-    """The categories of a forced choice, by name in alphabetical order, each a set of ImageNet class numbers.
-
+    """The categories of a forced choice, by name in alphabetical order, each a tuple of ImageNet class numbers.
     `source`: "embedded" (of the pictures in data/cue_conflict), "authors" (the 16 of Geirhos et al. 2019, 207 classes),
-    or a table with the columns category and index. Lesson 12.
-
-    >>> vh.cue_categories()["zebra"]
-    (340,)
-    """
+    or a table with the columns category and index. Lesson 12."""
     tables = {"embedded": "categories.csv", "authors": "authors.csv"}
     path = DATA / "cue_conflict" / tables[source] if source in tables else Path(source)
     if not path.is_file():
@@ -74,11 +56,9 @@ def categories_of(folder: str | Path | None) -> dict[str, tuple[int, ...]]:
 
 def cue_stimuli(folder: str | Path | None = None, condition: str = "conflict") -> list[Stimulus]:
     """The pictures of a stimulus set by file name, each `(path, shape, texture)`; by default of the embedded one.
-
     A folder is laid out as the authors': in it one per category, with `cat/cat7-elephant1.png` for the shape of a cat
     in the texture of an elephant, `cat/cat7.png` for no conflict. The embedded set has the conditions "conflict",
-    "original", "greyscale", "silhouette", "edges" and "texture". Lesson 12.
-    """
+    "original", "greyscale", "silhouette", "edges" and "texture". Lesson 12."""
     if folder is None and condition not in (*CONDITIONS, "conflict"):
         raise ValueError(f"The embedded set has the conditions conflict, {', '.join(CONDITIONS)}, not {condition!r}.")
     folder = DATA / "cue_conflict" / condition if folder is None else Path(folder)
@@ -99,20 +79,10 @@ def parse_stimulus(stem: str) -> tuple[str, str]:
 
 
 # --- decisions -------------------------------------------------------------------------------------------------------
-class Decision(NamedTuple):
-    """What somebody, net or human, answered to one stimulus."""
-
-    shape: str
-    texture: str
-    answer: str
-
-
 def category_probabilities(model: nn.Module, x: Tensor, categories: Categories | None = None) -> Tensor:
     """The mean probability of the classes of each category, `(N,K)`; the largest is the decision. Lesson 12.
-
     The softmax is over all 1000 classes. The mean, not the sum: with sums the authors' 109 dogs would win against a
-    single knife before anything is seen. Geirhos et al. 2018, appendix; 2019, section 2.
-    """
+    single knife before anything is seen. Geirhos et al. 2018, appendix; 2019, section 2."""
     return category_means(model, x, cue_categories() if categories is None else categories)[0]
 
 
@@ -129,13 +99,9 @@ def category_means(model: nn.Module, x: Tensor, categories: Categories) -> tuple
     return torch.stack([p[:, list(numbers)].mean(1) for numbers in categories.values()], 1), 1 - p[:, inside].sum(1)
 
 
-def decide(
-    model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories, *, progress: bool = False
-) -> tuple[list[Decision], list[float]]:
+def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories, progress: bool = False):
     """A net's decision on each stimulus, and how much probability it gave to classes outside all categories.
-
-    The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points.
-    """
+    The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points."""
     names, found, outside = list(categories), [], []
     if strange := sorted({word for s in stimuli for word in s[1:]} - set(names)):
         raise ValueError(f"These stimuli show {', '.join(strange)}, which is not among the categories "
@@ -155,36 +121,18 @@ def decide(
 
 
 # --- shape bias ------------------------------------------------------------------------------------------------------
-class ShapeBias(NamedTuple):
-    """What `shape_bias` and `count_decisions` return; NaN where there is nothing to say."""
-
-    shape: int
-    texture: int
-    other: int
-    bias: float  # shape / (shape + texture)
-    per_class: dict[str, float]  # the same for each shape
-    ci95: tuple[float, float]  # Wilson's interval, which takes the decisions as independent
-    rate: float  # the share of conflict stimuli answered with either cue
-    no_conflict: float  # accuracy where both cues agree
-    outside: float  # mean probability of all classes that belong to no category
-    decisions: tuple[Decision, ...]
-
-
-def shape_bias(
-    model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *, categories: Categories | None = None,
-    progress: bool = False,
-) -> ShapeBias:
+def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *,
+               categories: Categories | None = None, progress: bool = False) -> ShapeBias:  # fmt: skip
     """How often a net of ImageNet's 1000 classes goes by shape where shape and texture contradict each other.
-
     `stimuli`: a list from `cue_stimuli`, a folder laid out as the authors', or None for the embedded set, which also
-    has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'. A
-    warning says where the bias, a ratio, hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12.
-    """
+    has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'.
+    Returned is what `count_decisions` gives, and `outside`, the mean probability of all classes that are in no
+    category. A warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
     if stimuli is None or isinstance(stimuli, str | Path):
         categories = categories_of(stimuli) if categories is None else categories
         stimuli = cue_stimuli(stimuli)
     categories = cue_categories() if categories is None else categories
-    decisions, outside = decide(model, stimuli, categories, progress=progress)
+    decisions, outside = decide(model, stimuli, categories, progress)
     conflict = [o for d, o in zip(decisions, outside, strict=True) if d.shape != d.texture]
     found = count_decisions(decisions)._replace(outside=_ratio(math.fsum(conflict), len(conflict)))
     if found.rate < 0.3 or found.no_conflict < 0.5:
@@ -195,16 +143,11 @@ def shape_bias(
 
 
 def count_decisions(decisions: Iterable[Sequence[str]]) -> ShapeBias:
-    """The `ShapeBias` of a list of decisions (shape, texture, answer), whoever made them; `outside` is NaN.
-
-    One whose shape and texture are the same word counts for `no_conflict` only. Wilson 1927 for the interval. Lesson
-    12.
-
-    >>> vh.count_decisions([("cat", "dog", "cat"), ("cat", "dog", "dog"), ("cat", "dog", "car")]).bias
-    0.5
-    """
+    """The `ShapeBias` of a list of decisions (shape, texture, answer), whoever made them; NaN where there is none.
+    Counts by shape, texture, other; bias = shape / (shape + texture), also per_class (of each shape), ci95, Wilson's
+    interval of 1927 (as if decisions were independent); rate, the share of either cue. One whose shape and texture are
+    the same word counts for no_conflict, an accuracy, only. Lesson 12."""
     from scipy.stats import binomtest
-
     every = tuple(Decision(*d[:3]) for d in decisions)
     conflict = [d for d in every if d.shape != d.texture]
     agree = [d.answer == d.shape for d in every if d.shape == d.texture]
@@ -223,5 +166,5 @@ def _ratio(part: float, whole: int) -> float:
 
 def condition_accuracy(model: nn.Module, *, progress: bool = False) -> dict[str, float]:
     """The share of right decisions in each condition of the embedded set: original, ..., texture -> 0..1. Lesson 12."""
-    decided = {c: decide(model, cue_stimuli(condition=c), cue_categories(), progress=progress)[0] for c in CONDITIONS}
+    decided = {c: decide(model, cue_stimuli(condition=c), cue_categories(), progress)[0] for c in CONDITIONS}
     return {condition: count_decisions(decisions).no_conflict for condition, decisions in decided.items()}

@@ -1,6 +1,4 @@
 """The deconvnet of Zeiler & Fergus 2014 (section 2.1), layer by layer with recorded switches (lesson 04)."""
-from __future__ import annotations
-
 import warnings
 from functools import partial
 
@@ -17,10 +15,8 @@ PASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)  # do nothing in eval mode
 
 def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
     """Put each pooled value `(N,K,h,w)` back where its maximum was: `(N,K,H,W)`, the adjoint of the pooling.
-
     `switches` are the flat indices of `F.max_pool2d(..., return_indices=True)`. A place that won several windows gets
-    the sum, where `MaxUnpool2d` overwrites. Lesson 04.
-    """
+    the sum, where `MaxUnpool2d` overwrites. Lesson 04."""
     height, width = input_size
     if y.dim() != 4 or y.shape != switches.shape:
         raise ValueError(f"unpool wants y and switches (N,K,h,w) alike, not {tuple(y.shape)}, {tuple(switches.shape)}.")
@@ -32,10 +28,8 @@ def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
 
 def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[int, int]) -> Tensor:
     """Walk a convolution backwards: every value of y `(N,K,h,w)` stamps its channel's filter on its place; no bias.
-
     The adjoint: `<conv(a) - bias, y> == <a, transposed_convolution(y)>` for every a `(N,C,H,W)`. Several input sizes
-    give the same output, so it must be said. Dumoulin & Visin 2016, chapter 4. Lesson 04.
-    """
+    give the same output, so it must be said. Dumoulin & Visin 2016, chapter 4. Lesson 04."""
     c = convolution
     edge = [n - ((h - 1) * s - 2 * p + d * (k - 1) + 1) for n, h, s, p, d, k in zip(
         input_size, y.shape[-2:], c.stride, c.padding, c.dilation, c.kernel_size, strict=True)]  # fmt: skip
@@ -45,15 +39,12 @@ def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[
     return F.conv_transpose2d(y, c.weight, None, c.stride, c.padding, edge, c.groups, c.dilation)
 
 
-def deconvnet(
-    model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, unit: tuple[int, int] | str | None = None
-) -> Tensor:
+def deconvnet(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *,
+              unit: tuple[int, int] | str | None = None) -> Tensor:  # fmt: skip
     """Project a channel of a layer back to pixels `(N,3,H,W)`: unpool, ReLU on the signal, transposed filters.
-
     It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
-    VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04.
-    """
+    VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04."""
     check_same_device(model, x)
     name, _ = resolve_layer(model, layer)
     chain = _chain(model, x, name)

@@ -1,16 +1,11 @@
 """A collection of pictures by what a net makes of them: penultimate features, t-SNE, neighbours, grids (lesson 03).
-
-`features` are rows of numbers `(N,D)`, `points` a map of them `(N,2)`. A folder too large for memory: see shards.py.
-"""
-from __future__ import annotations
-
-import math
+`features` are rows of numbers `(N,D)`, `points` a map of them `(N,2)`. A folder too large for memory: see shards.py."""
 import os
 import warnings
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,29 +15,18 @@ from torch import Tensor, nn
 
 from ..device import check_same_device, device_of, in_batches, info_of, stoppable
 from ..hooks import capture, evaluating, inputs_to, resolve_layer
-from ..images import Picture, expected, load_image, to_display, to_input
+from ..images import expected, load_image, to_display, to_input
 from ..models import load_model
 from ..render import numbers
 
-
-# --- features ---------------------------------------------------------------------------------------------------------
-class FeatureLayer(NamedTuple):
-    """Where a net's features are taken, and how a figure calls them."""
-
-    name: str  # dotted; "" is the net's own output
-    taken: str  # "input" or "output" of that layer
-    label: str
+FeatureLayer = namedtuple("FeatureLayer", "name taken label")  # name "": the whole net; taken: its "input" or "output"
+Neighbours = namedtuple("Neighbours", "indices distances")  # (k,) of one picture, (N,k) of all
 
 
-def feature_layer(model: nn.Module, layer: str | nn.Module | None = None) -> FeatureLayer:
+def feature_layer(model: nn.Module, layer=None) -> FeatureLayer:
     """Which features `features` takes, `(name, taken, label)`: the output of `layer`, or found by the net's structure.
-
     That is the input of the last linear layer (AlexNet and VGG: fc7, behind ReLU, dropout off); without one, the input
-    of the convolution that gives the class scores (SqueezeNet); without classes, what the net puts out. Lesson 03.
-
-    >>> vh.feature_layer(net).label
-    'squeezenet1_1, input of classifier.1 (512 numbers, means over positions)'
-    """
+    of the convolution that gives the class scores (SqueezeNet); without classes, what the net puts out. Lesson 03."""
     who = getattr(info_of(model), "name", type(model).__name__)
     if layer is not None:
         name = resolve_layer(model, layer)[0]
@@ -62,71 +46,57 @@ def feature_layer(model: nn.Module, layer: str | nn.Module | None = None) -> Fea
         maps = acts[name]
     if out.ndim == 2 and out.shape[1] == maps.shape[1]:  # class scores, if they are the means of this layer's maps
         if any(torch.allclose(out, m.mean((2, 3)), rtol=1e-3, atol=1e-4) for m in (maps, maps.relu())):
-            words = f"{who}, input of {name} ({last.in_channels} numbers, means over positions)"
-            return FeatureLayer(name, "input", words)
+            words = f"input of {name} ({last.in_channels} numbers, means over positions)"
+            return FeatureLayer(name, "input", f"{who}, {words}")
     pooled = ", means over positions" if out.ndim == 4 else ""
     return FeatureLayer("", "output", f"{who} has no classifier: its own output ({out.shape[1]} numbers{pooled})")
 
 
-def features(
-    model: nn.Module, x: Tensor | Sequence, *, layer: str | nn.Module | None = None, batch_size: int | None = None,
-    progress: bool = False,
-) -> Tensor:
+def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, progress: bool = False) -> Tensor:
     """What a net knows of each picture just before it decides on a class ("fc7"), `(N,D)`; see `feature_layer`.
-
     `x` may also be a list of anything that `load_image` takes: it is read batch by batch, the result is on the CPU.
     `layer` gives another layer's output; maps are averaged over positions. Krizhevsky et al. 2012, sec. 6.1; lesson 03.
-
     >>> vh.features(net, ["koala", "coffee"]).shape
     torch.Size([2, 512])
     """
-    where = feature_layer(model, layer)
+    name, taken, _ = feature_layer(model, layer)
 
     def run(part: Tensor) -> Tensor:
-        with torch.no_grad(), evaluating(model):
-            if where.taken == "input":
-                with inputs_to(model, where.name) as calls:
-                    model(part)
-            else:
-                with capture(model, where.name or model) as acts:
-                    model(part)
-                calls = acts.calls.get(where.name, [])
+        watched = (inputs_to if taken == "input" else capture)(model, name or model)
+        with torch.no_grad(), evaluating(model), watched as seen:
+            model(part)
+        calls = seen if taken == "input" else seen.calls.get(name, [])
         if len(calls) != 1:
-            raise ValueError(f"Layer {where.name!r} ran {len(calls)} times in one pass, not once: name another layer=.")
+            raise ValueError(f"Layer {name!r} ran {len(calls)} times in one pass, not once: name another layer=.")
         out = calls[0].detach()
         if out.ndim not in (2, 4) or len(out) != len(part):
-            raise ValueError(f"Features of {where.name or 'the output'!r} have the shape {tuple(out.shape)}, "
-                             "not (N,D) or (N,K,h,w): name another layer=.")  # fmt: skip
+            shape = tuple(out.shape)
+            raise ValueError(f"{name or 'The net'} gives {shape}, not (N,D) or (N,K,h,w): name another layer=.")
         return out.mean((2, 3)) if out.ndim == 4 else out
 
-    options = dict(batch_size=batch_size, progress=progress)
     if not isinstance(x, (list, tuple)):
         check_same_device(model, x)
-        return in_batches(run, x, **options)
+        return in_batches(run, x, batch_size=batch_size, progress=progress)
     which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
-    return in_batches(lambda part: run(to_input([x[n] for n in part.tolist()], model)).cpu(), which, **options)
+    return in_batches(lambda part: run(to_input([x[n] for n in part], model)).cpu(), which, batch_size=batch_size,
+                      progress=progress)  # fmt: skip
 
 
 def pixels(images: Sequence, side: int = 32) -> Tensor:
-    """Small pictures as rows of numbers, the baseline that features must beat: `(N, 3*side*side)`, 0..1, on the CPU.
-
-    The crop is the one that a net sees. Lesson 03.
-    """
+    """Small pictures (the crop that a net sees) as rows of numbers, to compare with: `(N, 3*side*side)`, 0..1, CPU."""
     return to_display(to_input(list(images), size=side, device="cpu")).flatten(1)
 
 
-# --- collections ------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Embedding:
     """A collection of pictures as numbers: what the figures and the explorer of lesson 03 take."""
-
     names: tuple[str, ...]
     groups: tuple[str, ...]
     features: Tensor  # (N,D)
     pixels: Tensor  # (N,P), 0..1
     thumbs: Tensor  # (N,3,64,64), 0..1, the crop that the net saw
     label: str  # which features these are
-    unreadable: dict[str, str] = field(default_factory=dict)  # name -> why it was left out
+    unreadable: dict[str, str]  # name -> why it was left out
 
     def __len__(self) -> int:
         return len(self.names)
@@ -135,66 +105,54 @@ class Embedding:
         return f"Embedding({len(self)} pictures, {len(set(self.groups))} groups, {self.label})"
 
 
-def embed(
-    model: nn.Module, images: Sequence, *, names: Sequence[str] | None = None, groups: Sequence[str] | None = None,
-    layer: str | nn.Module | None = None, progress: bool = False,
-) -> Embedding:
-    """An `Embedding` of a collection: names, groups, features, pixels, thumbs, label, unreadable. Each is read once.
-
-    `images` is a list of anything that `load_image` takes; `vh.library()` brings names and groups along, else give one
-    of each for every picture (default: its path or number). What cannot be read is left out with a warning. Lesson 03.
-    """
-    images, named = list(images), str | os.PathLike
-    names = names or [image.name if isinstance(image, Picture) else str(image) if isinstance(image, named)
-                      else f"picture {n}" for n, image in enumerate(images)]  # fmt: skip
+def embed(model: nn.Module, images: Sequence, *, names=None, groups=None, progress: bool = False) -> Embedding:
+    """An `Embedding` of a list of anything that `load_image` takes: names, groups, features, pixels, thumbs, label.
+    `vh.library()` brings names and groups along, else give one of each for every picture (default: its path or number).
+    What cannot be read is left out with a warning, and stands in `.unreadable` (name -> why). Lesson 03."""
+    images = list(images)
+    names = names or [str(image) if isinstance(image, str | os.PathLike) else getattr(image, "name", f"picture {n}")
+                      for n, image in enumerate(images)]  # fmt: skip
     groups = groups or [getattr(image, "group", None) or getattr(image, "kind", "") for image in images]
-    if not images or len(names) != len(images) or len(groups) != len(images):
-        raise ValueError(f"There are {len(images)} pictures, {len(names)} names and {len(groups)} groups: give one of "
-                         "each for every picture, and at least one picture.")  # fmt: skip
-    label, bad, parts = feature_layer(model, layer).label, {}, []
+    if not images or not len(names) == len(groups) == len(images):
+        counts = f"{len(images)} pictures, {len(names)} names and {len(groups)} groups"
+        raise ValueError(f"There are {counts}: give one of each for every picture, and at least one picture.")
+    label, bad, parts = feature_layer(model).label, {}, []
     with stoppable(len(images), progress, "picture", lambda: bool(parts)) as bar:
         for which in torch.arange(len(images)).split(16):
             read = []
-            for n in which.tolist():
+            for n in which:
                 try:
                     image = load_image(images[n])
-                    small, thumb = (to_display(to_input(image, size=side, device="cpu")) for side in (32, 64))
-                    read.append((torch.tensor([n]), to_input(image, model), small.flatten(1), thumb))
+                    thumb = to_display(to_input(image, size=64, device="cpu"))
+                    read.append((n[None], to_input(image, model), pixels([image]), thumb))
                 except (ValueError, OSError) as error:
                     bad[names[n]] = str(error)
                     warnings.warn(f"{names[n]} is left out: {error}", stacklevel=2)
             if read:
-                kept, x, *rest = (torch.cat(part) for part in zip(*read, strict=True))
-                parts.append((kept, features(model, x, layer=layer, batch_size=len(x)).cpu(), *rest))
+                kept, x, *rest = map(torch.cat, zip(*read, strict=True))
+                parts.append((kept, features(model, x, batch_size=len(x)).cpu(), *rest))
             bar.update(len(which))
     if not parts:
         raise ValueError(f"None of the {len(images)} pictures could be read; the first: {next(iter(bad.values()))}")
-    kept, *rows = (torch.cat(part) for part in zip(*parts, strict=True))
-    names, groups = (tuple(str(texts[n]) for n in kept.tolist()) for texts in (names, groups))
-    return Embedding(names, groups, *rows, label, bad)
+    kept, *rows = map(torch.cat, zip(*parts, strict=True))
+    return Embedding(*(tuple(str(texts[n]) for n in kept) for texts in (names, groups)), *rows, label, bad)
 
 
-def embed_folder(folder: str | Path, model: nn.Module | None = None, **options) -> Embedding:
-    """Your own pictures in one line: an `Embedding` of every picture file below a folder, subfolders are the groups.
-
-    `model` is by default SqueezeNet 1.1, `options` are `embed`'s. Lesson 03.
-    """
+def embed_folder(folder: str | Path, model: nn.Module | None = None, *, progress: bool = False) -> Embedding:
+    """An `Embedding` (by default SqueezeNet's) of all picture files below a folder; subfolders: groups. Lesson 03."""
     names = list(picture_files(folder))
     if not names:
-        raise ValueError(f"There is no picture file in {str(folder)!r}: it looks for {', '.join(_USUAL)} and others.")
+        raise ValueError(f"There is no picture file (.jpg, .png, ...) in {str(folder)!r} or below: look at the path.")
     groups = [name.split("/")[0] if "/" in name else Path(folder).resolve().name for name in names]
-    options = {"names": names, "groups": groups} | options
-    return embed(model or load_model(), [Path(folder, name) for name in names], **options)
-
-
-_USUAL = (".jpg", ".png", ".webp")
+    images = [Path(folder, name) for name in names]
+    return embed(model or load_model(), images, names=names, groups=groups, progress=progress)
 
 
 def picture_files(folder: str | Path) -> Iterator[str]:
     """Paths below a folder of what looks like a picture by its ending, in alphabetical order folder by folder."""
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"There is no folder {str(folder)!r}; look at the path.")
-    endings = tuple(Image.registered_extensions()) + _USUAL
+    endings = tuple(Image.registered_extensions())
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for file in sorted(files):
@@ -202,21 +160,16 @@ def picture_files(folder: str | Path) -> Iterator[str]:
                 yield Path(base, file).relative_to(folder).as_posix()
 
 
-# --- maps and neighbours ----------------------------------------------------------------------------------------------
 def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
     """Points `(N,2)` whose neighbours are those in feature space: PCA to 50 numbers, then scikit-learn's t-SNE.
-
-    Distances are Euclidean: give `F.normalize(features)` to map by cosine. `perplexity` is about how many neighbours
-    each point tries to keep, 1 to N/3. The axes mean nothing. van der Maaten & Hinton 2008; lesson 03.
-    """
+    Distances are Euclidean: give `F.normalize(features)` to map by cosine. `perplexity`, 1 to N/3, is about how many
+    neighbours each point tries to keep. van der Maaten & Hinton 2008; lesson 03."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
-
     a = _rows(features)
     if not 1 <= perplexity <= len(a) / 3:
-        raise ValueError(f"A perplexity of {perplexity:g} does not suit {len(a)} pictures: it counts neighbours, so it "
-                         f"must be from 1 to a third of the pictures, here {len(a) / 3:.0f}.")  # fmt: skip
+        raise ValueError(f"perplexity is from 1 to a third of the pictures, here {len(a) / 3:.0f}, not {perplexity:g}.")
     if np.ptp(a, axis=0).max() == 0:
         raise ValueError("All rows of the features are equal, so there is nothing to lay out: look at the features.")
     # Below some thousand points, threads wait longer for one another than they work (20 times, on a busy machine).
@@ -227,32 +180,22 @@ def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(made, np.float32))
 
 
-class Neighbours(NamedTuple):
-    """The nearest other pictures, nearest first; `(k,)` for one picture, `(N,k)` for all."""
-
-    indices: Tensor
-    distances: Tensor
-
-
 def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metric: str = "cosine") -> Neighbours:
     """The k nearest other pictures of one (or of each): `(indices, distances)`, nearest first, of equals the first.
-
     `metric` is "cosine" (1 - cosine of the angle, 0..2; a row of zeros is at 1 from all), usual for features, or
-    "euclidean", usual for pixels. The picture itself is never among them, a second copy of it is. Lesson 03.
-    """
+    "euclidean", usual for pixels. The picture itself is never among them, a second copy of it is. Lesson 03."""
     f = torch.from_numpy(_rows(features))
     if metric not in ("cosine", "euclidean"):
         raise ValueError(f"The metrics are 'cosine' and 'euclidean', not {metric!r}.")
-    if not 1 <= k < len(f):
-        raise ValueError(f"Of {len(f)} pictures one has 1 to {len(f) - 1} neighbours, not {k}.")
-    if picture is not None and not 0 <= picture < len(f):
-        raise ValueError(f"There is no picture {picture}: they go from 0 to {len(f) - 1}.")
+    last = len(f) - 1
+    if not 1 <= k <= last or not 0 <= (picture or 0) <= last:
+        raise ValueError(f"Pictures go from 0 to {last}, their neighbours from 1 to {last}: not {picture} and {k=}.")
     f = F.normalize(f) if metric == "cosine" else f
 
     def nearest(rows: Tensor) -> tuple[Tensor, Tensor]:
         exact = "donot_use_mm_for_euclid_dist"  # the quick way loses the digits of nearly equal pictures
         d = 1 - f[rows] @ f.T if metric == "cosine" else torch.cdist(f[rows], f, compute_mode=exact)
-        d[torch.arange(len(rows)), rows] = math.inf
+        d[torch.arange(len(rows)), rows] = torch.inf
         near, order = d.sort(dim=1, stable=True)  # scikit-learn's NearestNeighbors leaves equals in any order
         return order[:, :k], near[:, :k].clamp(min=0)
 
@@ -263,26 +206,17 @@ def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metr
 
 def trustworthiness(features: Tensor, points: Tensor, k: int = 10, *, metric: str = "cosine") -> float:
     """How far the k neighbours on a map are neighbours in feature space: 1 if all are, about 0.5 on a random map.
-
-    It judges the map, not the features; `metric` is theirs, on the map it is Euclidean. Venna & Kaski 2001; lesson 03.
-    """
+    It judges the map, not the features; `metric` is theirs, the map's is Euclidean. Venna & Kaski 2001; lesson 03."""
     from sklearn.manifold import trustworthiness as measured
-
     a, b = _rows(features), _rows(points)
     if len(a) != len(b) or not 1 <= k < len(a) / 2:
-        raise ValueError(f"Trustworthiness compares N features with N points and k < N/2 neighbours, not {len(a)} with "
-                         f"{len(b)} and k = {k}.")  # fmt: skip
+        raise ValueError(f"Give N features, N points and k < N/2 neighbours, not {len(a)} with {len(b)} and k = {k}.")
     return float(measured(a, b, n_neighbors=k, metric=metric))
 
 
 def knn_agreement(features: Tensor, labels: Sequence, k: int = 10, *, metric: str = "cosine") -> float:
     """The share of the k nearest neighbours that have the picture's own label, averaged over all pictures, 0..1.
-
-    Shuffled labels give what chance gives. A label of fewer than k + 1 pictures cannot reach 1. Lesson 03.
-
-    >>> vh.knn_agreement(torch.eye(4), ["a", "a", "b", "b"], k=3)
-    0.333...
-    """
+    Shuffled labels give what chance gives. A label of fewer than k + 1 pictures cannot reach 1. Lesson 03."""
     if len(labels) != len(features):
         raise ValueError(f"There are {len(labels)} labels for {len(features)} pictures: give one for each.")
     codes = torch.from_numpy(np.unique([str(label) for label in labels], return_inverse=True)[1])
@@ -290,22 +224,13 @@ def knn_agreement(features: Tensor, labels: Sequence, k: int = 10, *, metric: st
     return float((codes[near] == codes[:, None]).double().mean())
 
 
-def grid(points: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
+def grid(points: Tensor) -> Tensor:
     """A cell (row, column) for every point, long `(N,2)`, so that the sum of squared ways is smallest; y goes up.
-
-    The map is stretched to fill `shape` (rows, columns), by default nearly square; the last cells may stay empty.
-    A linear assignment, solved by scipy. Lesson 03.
-
-    >>> vh.grid(torch.tensor([[0., 0], [5, 0], [0, 9], [5, 9]])).tolist()
-    [[1, 0], [1, 1], [0, 0], [0, 1]]
-    """
+    The map is stretched to fill a nearly square table, whose last cells may stay empty. A linear assignment, solved by
+    scipy. Lesson 03."""
     from scipy.optimize import linear_sum_assignment
-
     p = _rows(points).astype(np.float64)
-    columns = math.ceil(math.sqrt(len(p)))
-    rows, columns = shape or (math.ceil(len(p) / columns), columns)
-    if rows * columns < len(p):
-        raise ValueError(f"{rows} x {columns} cells are too few for {len(p)} pictures: give a larger shape.")
+    columns = int(np.ceil(np.sqrt(len(p))))
     cells = np.stack(np.divmod(np.arange(len(p)), columns), 1)
     low, span = p.min(0), np.ptp(p, axis=0)
     place = np.where(span > 0, (p - low) / np.where(span > 0, span, 1), 0.5) * [columns - 1, cells[-1, 0]]
@@ -317,8 +242,6 @@ def grid(points: Tensor, shape: tuple[int, int] | None = None) -> Tensor:
 def _rows(values: Tensor) -> np.ndarray:
     """Numbers `(N,D)` as float32 on the CPU (the last digit of an input can turn a cluster round), or a sentence."""
     a = numbers(values)
-    if a.ndim != 2 or len(a) < 2:
-        raise ValueError(f"Features are (N,D), a row for each of at least two pictures, not {a.shape}.")
-    if not np.isfinite(a).all():
-        raise ValueError("The features contain NaN or infinite numbers: find the picture or the layer they are from.")
+    if a.ndim != 2 or len(a) < 2 or not np.isfinite(a).all():
+        raise ValueError(f"Features are (N,D), N at least 2, without NaN or infinite numbers: yours are {a.shape}.")
     return a

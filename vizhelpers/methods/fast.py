@@ -3,8 +3,6 @@
 The arithmetic is float32 in channels_last on a private, frozen copy of the net, on every machine; bfloat16 on request.
 No stopwatch chooses it, so a figure repeats wherever it is drawn.
 """
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -20,12 +18,9 @@ PRECISIONS = ("float32", "bfloat16")
 
 class Fast:
     """`fast(x, loss)`: the loss, and the gradient of its sum with respect to x; both detached, in x's own type.
-
     `loss` takes x and runs `fast.net`, the copy. Parameters that are as they should be are read in place, not copied.
     With precision "bfloat16" the copy's convolutions and linear layers multiply in 16 bits: faster where the hardware
-    has units for it (AMX, GPUs), slower elsewhere.
-    """
-
+    has units for it (AMX, GPUs), slower elsewhere."""
     def __init__(self, model: nn.Module, precision: str = "float32"):
         if precision not in PRECISIONS:
             raise ValueError(f"precision is {' or '.join(map(repr, PRECISIONS))}, not {precision!r}.")

@@ -2,8 +2,6 @@
 
 Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1.
 """
-from __future__ import annotations
-
 import math
 
 import torch
@@ -36,10 +34,8 @@ def _share(part: Tensor, total: Tensor) -> Tensor:
 
 def spectrum(filters: Tensor, size: int = 64) -> Tensor:
     """The magnitude of each filter's 2-D Fourier transform, `(K,size,size)`, zero frequency in the middle. Lesson 01.
-
     The colours are joined as the root of the sum of squares; column j is the horizontal frequency
-    `(j - size//2) / size` cycles per pixel.
-    """
+    `(j - size//2) / size` cycles per pixel."""
     _check_filters(filters)
     if size < max(filters.shape[-2:]):
         raise ValueError(f"size={size} is smaller than the {tuple(filters.shape[-2:])} filters: take at least that.")
@@ -49,10 +45,8 @@ def spectrum(filters: Tensor, size: int = 64) -> Tensor:
 
 def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     """The share of each filter's energy in rings around zero frequency: frequencies `(bins,)`, shares `(K,bins)`.
-
     The rings lie between 0 and 0.5 cycles per pixel; what is in the corners beyond goes into the last. Each row sums
-    to 1, or to 0 for a filter of zeros. Lesson 01.
-    """
+    to 1, or to 0 for a filter of zeros. Lesson 01."""
     size = spectra.shape[-1]
     if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
         raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")
@@ -68,13 +62,8 @@ def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
 
 def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:
     """The direction in which each filter's pattern changes fastest, and how clear that is: angle and clarity, `(K,)`.
-
     The angle is in degrees, 0 to 180 (0: upright stripes, 90: lying ones); the clarity goes from 0 (a blob) to 1 (a
-    grating). Structure tensor, Bigun & Granlund 1987, inside the filter, so that its border is no edge. Lesson 01.
-
-    >>> [round(float(v)) for v in vh.orientation(torch.tensor([1., -1., 1., -1.]).expand(1, 1, 4, 4))]
-    [0, 1]
-    """
+    grating). Structure tensor, Bigun & Granlund 1987, inside the filter, so that its border is no edge. Lesson 01."""
     _check_filters(filters)
     if min(filters.shape[-2:]) < 2:
         raise ValueError("A filter of one pixel has no direction: orientation needs at least 2x2.")
@@ -86,10 +75,7 @@ def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def colourfulness(filters: Tensor) -> Tensor:
-    """The share of each RGB filter's energy that no grey filter can express, `(K,)`: 0 (grey) to 1 (pure colour).
-
-    Krizhevsky et al. 2012, section 6.1. Lesson 01.
-    """
+    """The share of an RGB filter's energy that no grey one has, `(K,)`, 0 to 1. Krizhevsky et al. 2012; lesson 01."""
     if filters.dim() != 4 or filters.shape[1] != 3:
         raise ValueError(f"colourfulness takes RGB filters (K,3,kh,kw), not {tuple(filters.shape)}.")
     energy = filters.square().sum((1, 2, 3))
@@ -99,13 +85,8 @@ def colourfulness(filters: Tensor) -> Tensor:
 
 def grating(frequency: float, angle: float = 0.0, size: int = 224, phase: float = 0.0) -> Tensor:
     """A grey sine grating `(1,3,size,size)` in -1..1 that wraps around, so that shifting it never shows an edge.
-
     `frequency` is in cycles per pixel, 0 to 0.5: the nearest that wraps around is taken. `angle` is the direction of
-    the wave in degrees (0: left to right), as is `phase`. Lesson 01.
-
-    >>> [round(v) for v in vh.grating(0.25)[0, 0, 0, :4].tolist()]
-    [1, 0, -1, 0]
-    """
+    the wave in degrees (0: left to right), as is `phase`. Lesson 01."""
     if not 0 <= frequency <= 0.5:
         raise ValueError(f"A pixel grid holds 0 to 0.5 cycles per pixel, not {frequency}.")
     turn = math.radians(angle)
@@ -122,9 +103,7 @@ def _check_stride(x: Tensor, stride: int) -> None:
 
 def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
     """Each filter's signed response on a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`, no bias.
-
-    The picture's sides are multiples of the stride. Lesson 01.
-    """
+    The picture's sides are multiples of the stride. Lesson 01."""
     _check_filters(filters)
     kh, kw = filters.shape[-2:]
     if x.dim() != 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
@@ -138,11 +117,9 @@ def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
 
 def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tensor:
     """How wrongly each filter's map, slid along, foretells its response when the picture moves to the right, `(K,)`.
-
     The picture `(1,C,H,W)` wraps around and moves by `shift` pixels, the map by `shift / stride` units (Fourier
     interpolation). Given is rms of the difference / rms of the response at every pixel: 0 is no aliasing, 2 a foretold
-    wave that is the negative of the true one. A silent filter has 0. Lesson 01.
-    """
+    wave that is the negative of the true one. A silent filter has 0. Lesson 01."""
     if len(x) != 1:
         raise ValueError(f"shift_error takes one picture (1,C,H,W), not {tuple(x.shape)}.")
     _check_stride(x, stride)

@@ -1,6 +1,4 @@
 """Pictures that fool a net, by gradient ascent (lesson 06)."""
-from __future__ import annotations
-
 import warnings
 from collections import namedtuple
 from collections.abc import Sequence
@@ -13,32 +11,18 @@ from ..hooks import with_gradients
 from ..images import from_pixels, to_pixels
 from ..targets import Neuron, class_scores, resolve_target
 
-
-class Fooled(namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner target start "
-                                  "history frames")):  # fmt: skip
-    """What `fool` returns, see there."""
-
-    @property
-    def fooled(self) -> Tensor:
-        """`(N,)` bool: the picture file, not only the floating point picture, is taken for the target."""
-        return self.winner == self.target
-
-    @property
-    def difference(self) -> Tensor:
-        """`(N,3,H,W)`: picture - start, signed, -1..1."""
-        return self.picture - self.start
+Fooled = namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner fooled target start "
+                              "difference history frames")  # fmt: skip
 
 
 def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9,
          step: float = 40, steps: int = 100, shrink: int = 0, record: bool = False, progress: bool = False) -> Fooled:
     """Pictures changed a little until the net takes them for the target with the wanted confidence (0: until it wins).
-
     Each step, `step` long (in units of 0..255, over all values), goes up the gradient of the target's log probability;
     then values are clipped to 0..1. `shrink` more steps seek a smaller change that still fools. Out come, a row for
-    each picture: picture and start (0..1); l2 and linf of the change (0..255); rounded (uint8) as a file holds it, its
-    winner and rounded_confidence, `.fooled` if that is the target; history `(N,T+1)` of the confidence, frames if
-    `record`. Szegedy et al. 2014, section 4; Rony et al. 2019, algorithm 1 (`shrink`); lesson 06.
-    """
+    each picture: picture and start (0..1), their difference, its l2 and linf (0..255); rounded (uint8) as a file holds
+    it, its winner and rounded_confidence, fooled if that is the target; history `(N,T+1)` of the confidence, frames if
+    `record`. Szegedy et al. 2014, section 4; Rony et al. 2019, algorithm 1 (`shrink`); lesson 06."""
     check_same_device(model, x)
     if x.dim() != 4 or x.shape[1] != 3 or not len(x):
         raise ValueError(f"fool takes normalised pictures (N,3,H,W), not {tuple(x.shape)}: use vh.to_input(it, net).")
@@ -58,7 +42,6 @@ def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, 
 
 class _Search:
     """The state of one call of `fool`; complete after every step, so that an interrupt leaves something to report."""
-
     def __init__(self, model: nn.Module, start: Tensor, target: Tensor, confidence: float, step: float):
         self.model, self.start, self.target, self.confidence, self.step = model, start, target, confidence, step
         self.picture, self.batch, self.history, self.frames = start.clone(), batch_for(start.device), [], []
@@ -127,11 +110,11 @@ class _Search:
             p = torch.cat(logits).softmax(1)
             return p.gather(1, self.target[:, None])[:, 0], p.argmax(1)
 
-        return Fooled(
-            self.picture, said(self.picture)[0], self.steps, _lengths(change).flatten(), change.abs().amax((1, 2, 3)),
-            rounded, *said(rounded.to(change.dtype) / 255), self.target, self.start, torch.stack(self.history, 1),
-            torch.stack(self.frames, 1) if self.frames else None,
-        )  # fmt: skip
+        chance, winner = said(rounded.to(change.dtype) / 255)
+        history, frames = (torch.stack(rows, 1) if rows else None for rows in (self.history, self.frames))
+        return Fooled(self.picture, said(self.picture)[0], self.steps, _lengths(change).flatten(),
+                      change.abs().amax((1, 2, 3)), rounded, chance, winner, winner == self.target, self.target,
+                      self.start, self.picture - self.start, history, frames)  # fmt: skip
 
 
 def _lengths(a: Tensor) -> Tensor:

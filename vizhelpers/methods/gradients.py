@@ -1,6 +1,4 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
-from __future__ import annotations
-
 import warnings
 from collections import namedtuple
 from collections.abc import Callable
@@ -38,9 +36,7 @@ def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tenso
 
 def deconvnet_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The deconvnet on any net with ReLUs: backpropagation whose ReLU looks at the signal, `(N,3,H,W)`.
-
-    Simonyan et al. 2014, section 4 (equivalence); Zeiler & Fergus 2014, section 2.1; lesson 04.
-    """
+    Simonyan et al. 2014, section 4 (equivalence); Zeiler & Fergus 2014, section 2.1; lesson 04."""
     return _said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
 
 
@@ -65,9 +61,7 @@ def _said_if_zero(found: Tensor, method: str) -> Tensor:
 def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32,
                seed: int = 0, progress: bool = False) -> Tensor:  # fmt: skip
     """SmoothGrad, `(N,3,H,W)`: the mean gradient over noisy copies; `.abs().amax(1)` is its saliency map.
-
-    `level` is the noise's deviation as a share of each picture's range. Smilkov et al. 2017, section 3; lesson 05.
-    """
+    `level` is the noise's deviation as a share of each picture's range. Smilkov et al. 2017, section 3; lesson 05."""
     if level < 0 or samples < 1:
         raise ValueError(f"SmoothGrad needs a level of 0 or more and at least one sample, not {level} and {samples}.")
     check_same_device(model, x)
@@ -85,7 +79,6 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
 def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None,
                          steps: int | None = None, progress: bool = False) -> Tensor:  # fmt: skip
     """Integrated Gradients, `(N,3,H,W)`: the difference to a baseline times the mean gradient on the way from it.
-
     It sums up to `score(x) - score(baseline)` but for the error of `steps` Gauss-Legendre points: 96, and a warning if
     that is not enough for 1 %. `baseline` is normalised, by default black. Sundararajan et al. 2017, eq. 1; lesson 05.
     """
@@ -138,9 +131,7 @@ PathPoint = namedtuple("PathPoint", "share score attributed")
 
 def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tensor, list[PathPoint], Tensor]:
     """Integrated Gradients of one picture, a walk from black: pictures `(P,3,H,W)`, P points, maps so far `(P,H,W)`.
-
-    A point: share of the way (0 black, 1 the picture), score of the picture there, sum of the map so far.
-    """
+    A point: share of the way (0 black, 1 the picture), score of the picture there, sum of the map so far."""
     shares, weights = _gauss_legendre(steps)
     shares, weights = [0.0, *shares, 1.0], x.new_tensor([0.0, *weights, 0.0]).view(-1, 1, 1)
     start = black(model).to(x)
@@ -160,7 +151,6 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
 # ---- the three ways back through a ReLU -----------------------------------------------------------------------------
 class _Relu(torch.autograd.Function):
     """ReLU, or ReLU6 and its like with a top, whose backward follows a rule; in place where the original is."""
-
     @staticmethod
     def forward(ctx, x: Tensor, top: float | None, rule: str, in_place: bool) -> Tensor:
         out = F.relu(x, in_place) if top is None else F.hardtanh(x, 0.0, top, in_place)  # the original's own bits
@@ -184,9 +174,11 @@ class _Relu(torch.autograd.Function):
         return gradient.clamp(min=0) if ctx.rule == "deconvnet" else gradient, None, None, None
 
 
-class _ReluRule(TorchFunctionMode):
-    """Sends every ReLU that runs, as a module or as a function, through a rule; `count` says how many did."""
-
+class relu_rule(TorchFunctionMode):
+    """Change how gradients pass back through every ReLU that runs in the `with` block; no value changes forwards.
+    With a the ReLU's output and g the gradient from above: "gradient" g*[a>0], "deconvnet" g*[g>0], "guided"
+    g*[a>0]*[g>0]. ReLUs are caught as functions while they run: functional, in-place and shared ones are covered; one
+    written as `clamp` or `where`, or in TorchScript, is not: compare `.count`. Springenberg et al. 2015; lesson 07."""
     RELUS = {  # every spelling of a ReLU ends in one of these calls, with or without a dash
         "relu": ("input", "inplace"), "relu6": ("input", "inplace"),
         "hardtanh": ("input", "min_val", "max_val", "inplace"), "threshold": ("input", "threshold", "value", "inplace"),
@@ -197,6 +189,8 @@ class _ReluRule(TorchFunctionMode):
     def __init__(self, rule: str):
         super().__init__()
         self.rule, self.count = rule, 0
+        if rule not in ("gradient", "deconvnet", "guided"):
+            raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -215,27 +209,12 @@ class _ReluRule(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def relu_rule(rule: str) -> _ReluRule:
-    """Change how gradients pass back through every ReLU that runs in the `with` block; no value changes forwards.
-
-    With a the ReLU's output and g the gradient from above: "gradient" g*[a>0], "deconvnet" g*[g>0], "guided"
-    g*[a>0]*[g>0]. ReLUs are caught as functions while they run: functional, in-place and shared ones are covered; one
-    written as `clamp` or `where`, or in TorchScript, is not: compare `.count`. Springenberg et al. 2015; lesson 07.
-    """
-    if rule not in ("gradient", "deconvnet", "guided"):
-        raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
-    return _ReluRule(rule)
-
-
 # ---- from a map to the object ---------------------------------------------------------------------------------------
 def segment_from_saliency(image, saliency_map: Tensor) -> Tensor:
     """The object cut out by GrabCut, started from the most and the least salient pixels: mask `(H,W)`, bool.
-
     The map `(H,W)` is blurred by 1/32 of the side. Its top 5 % are certainly object, its lowest 30 % certainly
-    background (Simonyan et al. 2014, section 3.2), for five rounds of GrabCut (Rother et al. 2004). Lesson 05.
-    """
+    background (Simonyan et al. 2014, section 3.2), for five rounds of GrabCut (Rother et al. 2004). Lesson 05."""
     import cv2
-
     pixels = np.asarray(load_image(image))[..., ::-1].copy()
     heat = torch.as_tensor(saliency_map).detach().float().cpu().numpy()
     if heat.shape != pixels.shape[:2]:

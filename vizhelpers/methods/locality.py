@@ -4,8 +4,6 @@ A unit whose receptive field does not touch the box keeps its value. So the maps
 few layers, the net runs on a window around the box, and at each of these layers its output is pasted into the kept
 maps. What comes out is the same number for less work; `occlusion` compares it with the plain run before using it.
 """
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -23,9 +21,7 @@ _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = W
 
 def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) -> dict[str, ReceptiveField]:
     """The first layer of each resolution along the net's outermost chain, as far as its units see but a part.
-
-    With `until`, only layers that finish before that one.
-    """
+    With `until`, only layers that finish before that one."""
     size = tuple(x.shape[-2:])
     known, key = _known.setdefault(model, {}), (size, until)
     if key not in known:
@@ -58,7 +54,6 @@ def _chain(module: nn.Module, prefix: str = "") -> Iterator[str]:
 
 class _Level(NamedTuple):
     """Kept maps, and in their units for each box: the window that is run, the part of it that the box touches."""
-
     maps: Tensor
     length: tuple[int, int]  # of all windows, so that they form a batch
     begin: list[tuple[int, int]]
@@ -68,7 +63,6 @@ class _Level(NamedTuple):
 
 class LocalNet:
     """A net on pictures `x`, each with one of the `boxes` filled: `run(forward, pictures, boxes)`."""
-
     def __init__(self, model: nn.Module, x: Tensor, boxes: Tensor, filled: Tensor, found: dict[str, ReceptiveField]):
         self.model, self.filled, maps = model, filled, [x]
         fields, touched = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:]))], [boxes.split(2, 1)]
@@ -128,9 +122,7 @@ def _touched(boxes: Tensor, field: ReceptiveField, shape) -> tuple[Tensor, Tenso
 
 def _window(here: ReceptiveField, after: ReceptiveField, low: Tensor, high: Tensor, size: Tensor) -> tuple:
     """Where the windows begin that units `low` to `high` of the next level need, their length, the ratio of strides.
-
-    They begin on the grid of the next level, so that padding inside a window is only met by units that nobody needs.
-    """
+    They begin on the grid of the next level, so that padding inside a window is only met by units that nobody needs."""
     unit, stride = torch.tensor(here.stride), torch.tensor(after.stride)
     ratio, shift = stride // unit, (torch.tensor(after.start) - torch.tensor(here.start)) // unit
     reach = (torch.tensor(after.size) - torch.tensor(here.size)) // unit + 1

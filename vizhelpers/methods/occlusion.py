@@ -1,6 +1,4 @@
 """Occlusion: hide a patch, see what the net still says (lesson 09)."""
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -16,7 +14,6 @@ TRIAL = 4  # positions at which the short way is compared with the plain one
 
 class Occlusion(NamedTuple):
     """What the net says with the patch at each position: maps of one value per position."""
-
     probability: Tensor  # (N,rows,columns), 0..1: of the target; NaN for a Neuron, which has none
     logit: Tensor  # (N,rows,columns): the target's score
     winner: Tensor  # (N,rows,columns), int64: the most probable class; -1 for a Neuron
@@ -35,19 +32,12 @@ def patch_boxes(height: int, width: int, patch: int, stride: int) -> tuple[Tenso
     return torch.tensor([(y, x, y + patch, x + patch) for y in ys for x in xs]), len(ys), len(xs)
 
 
-def occlusion(
-    model: nn.Module, x: Tensor, target: Target = None, *, patch: int = 32, stride: int = 16,
-    fill: float | Tensor = 0.0, batch_size: int | None = None, progress: bool = False,
-) -> Occlusion:
+def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int = 32, stride: int = 16,
+              fill: float | Tensor = 0.0, batch_size: int | None = None, progress=False) -> Occlusion:  # fmt: skip
     """Slide a square patch over the picture: at each position the target's probability, logit and the winner.
-
     Also `drop` `(N,H,W)`, the mean fall of the score over the patches that cover a pixel. `fill` is normalised: a
     number (0: the training set's mean colour) or a tensor that broadcasts to `(3,H,W)`. A net of convolutions is run
-    only as far as a patch reaches (`locality.py`). Zeiler & Fergus 2014, section 4.2. Lesson 09.
-
-    >>> vh.occlusion(net, x, "koala", patch=64, stride=80).logit.shape
-    torch.Size([1, 3, 3])
-    """
+    only as far as a patch reaches (`locality.py`). Zeiler & Fergus 2014, section 4.2. Lesson 09."""
     steps = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
     with stoppable(steps.total, progress, "position") as bar:
         while steps.done < steps.total:
@@ -57,7 +47,6 @@ def occlusion(
 
 class Sweep:
     """The work of `occlusion`, a batch at a time: `step()` until `done == total`, `result()` whenever it is wanted."""
-
     def __init__(self, model, x, target=None, *, patch=32, stride=16, fill=0.0, batch_size=None):
         check_same_device(model, x)
         count, _, height, width = x.shape

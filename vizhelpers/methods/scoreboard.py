@@ -1,6 +1,4 @@
 """All methods in one table, and all of them on trial: true masks, deletion, two classes, random weights (lesson 13)."""
-from __future__ import annotations
-
 import csv
 import warnings
 from collections import defaultdict, namedtuple
@@ -25,7 +23,6 @@ from .trust import as_maps, energy_inside, insertion_deletion, pointing_game, ra
 @dataclass(frozen=True)
 class Method:
     """`raw` computes `(N,3,H,W)` or `(N,h,w)`, signed; a call gives the map `(N,h,w)` by which the method is judged."""
-
     lesson: int
     raw: Callable[[nn.Module, Tensor, Target], Tensor]
     summed: bool = False  # over the colours; else the largest magnitude of the three
@@ -82,11 +79,9 @@ def method_called(method: str | Callable) -> Callable[[nn.Module, Tensor, Target
 
 def evidence(model: nn.Module, x: Tensor, target: Target = None, *, methods=None) -> dict[str, Tensor]:
     """The maps `(N,H,W)` of many methods, large where the evidence is, by name; by default of all that suit the net.
-
     Of saliency, SmoothGrad, the deconvnet, guided backprop and Guided Grad-CAM the largest magnitude of the colours, of
     gradient x input and Integrated Gradients (8 points) the signed sum; CAMs and occlusion (patch 48, stride 32) are
-    stretched to the picture. "edges", "centre" and "random" are baselines that never look at the net. Lesson 13.
-    """
+    stretched to the picture. "edges", "centre" and "random" are baselines that never look at the net. Lesson 13."""
     found = {}
     for name in METHODS if methods is None else methods:
         try:
@@ -99,9 +94,7 @@ def evidence(model: nn.Module, x: Tensor, target: Target = None, *, methods=None
 
 def laboratory(model: nn.Module, x: Tensor, target: Target) -> tuple[dict, dict, dict]:
     """What the methods (without baselines, by lesson) give for one picture, by name: `(raw, maps, reasons)`.
-
-    Raw is `(3,H,W)` or `(h,w)`; a map `(H,W)`, signed, colours added up; a reason says why one is empty or missing.
-    """
+    Raw is `(3,H,W)` or `(h,w)`; a map `(H,W)`, signed, colours added up; a reason says why one is empty or missing."""
     raw, maps, reasons = {}, {}, {}
     for name in sorted((name for name in METHODS if name not in BASELINES), key=lambda name: METHODS[name].lesson):
         with warnings.catch_warnings(record=True) as said:
@@ -122,18 +115,14 @@ def laboratory(model: nn.Module, x: Tensor, target: Target) -> tuple[dict, dict,
 Sanity = namedtuple("Sanity", "stages rank ssim maps")
 
 
-def sanity_check(
-    model: nn.Module, x: Tensor, target: Target, method: str | Callable, *, upto: Sequence[str] | None = None,
-    seed: int = 0, progress: bool = False,
-) -> Sanity:
+def sanity_check(model: nn.Module, x: Tensor, target: Target, method: str | Callable, *,
+                 upto: Sequence[str] | None = None, seed: int = 0, progress: bool = False) -> Sanity:  # fmt: skip
     """Cascading randomisation: a method's maps with the trained net, and with more and more of its weights random.
-
     Gives the names of S blocks from the top down, rank correlation and SSIM of |map| with the trained net's, `(S,N)`,
     and the maps `(S+1,N,H,W)`, the trained net's first. `method` is a name of `evidence`'s or a function of (model,
     x, target); `upto` names the blocks, by default all `stages`. Once the classifier is random its classes mean
     nothing, and some may be dead, with an empty map: so the random net's map is for its own first answer (a `Neuron`
-    stays). Adebayo et al. 2018, section 3.1. Lesson 13.
-    """
+    stays). Adebayo et al. 2018, section 3.1. Lesson 13."""
     check_same_device(model, x)
     method, names = method_called(method), list(stages(model) if upto is None else upto)
     maps = [method(model, x, settled(model, x, None) if target is None else target)]
@@ -148,9 +137,7 @@ def sanity_check(
 
 def class_sensitivity(model: nn.Module, x: Tensor, targets: tuple, method: str | Callable) -> Tensor:
     """`(N,)`, the rank correlation of a method's |map| for two targets: 1 means that it does not tell them apart.
-
-    `method` as in `sanity_check`; best with an object of each class in the picture. The measure is ours. Lesson 13.
-    """
+    `method` as in `sanity_check`; best with an object of each class in the picture. The measure is ours. Lesson 13."""
     if isinstance(targets, (str, Neuron)) or len(targets) != 2:
         raise ValueError(f"class_sensitivity compares two targets, such as ('koala', 'pineapple'), not {targets!r}.")
     return rank_correlation(*(method_called(method)(model, x, target).abs() for target in targets))
@@ -162,10 +149,8 @@ Trial = namedtuple("Trial", "image masks targets names")
 
 def trials(model: nn.Module, *, count: int | None = None, top: int = 3) -> list[Trial]:
     """Composed scenes to judge maps on: the picture, M masks `(M,H,W)`, M class numbers and names (data/trials.csv).
-
     The first `count` of those whose classes are all among the net's `top` answers. A single object stands in a
-    corner, so that "look at the middle" is no good answer; of two objects each class is asked for. Lesson 13.
-    """
+    corner, so that "look at the middle" is no good answer; of two objects each class is asked for. Lesson 13."""
     found = []
     for row in csv.DictReader((DATA / "trials.csv").read_text(encoding="utf-8").splitlines()):
         names, boxes = row["labels"].split("+"), [[float(n) for n in row["box"].split()]] if row["box"] else None
@@ -182,26 +167,20 @@ def trials(model: nn.Module, *, count: int | None = None, top: int = 3) -> list[
 
 
 HIGH = ("pointing game", "energy inside", "insertion")  # better when high; the others are better low
-
 MEASURES = (*HIGH, "deletion", "two classes alike", "random weights alike")
-
 Scoreboard = namedtuple("Scoreboard", "methods measures mean low high values trials better_high baselines",
                         defaults=(HIGH, BASELINES))  # fmt: skip
 
 
-def scoreboard(
-    model: nn.Module, cases: Sequence[Trial] | None = None, *, methods: Sequence[str] | None = None, steps: int = 6,
-    resamples: int = 2000, progress: bool = False,
-) -> Scoreboard:
+def scoreboard(model: nn.Module, cases: Sequence[Trial] | None = None, *, methods: Sequence[str] | None = None,
+               steps: int = 6, progress: bool = False) -> Scoreboard:  # fmt: skip
     """All methods of `evidence` (or those named) on `trials(model)` or your own; `show_scoreboard` draws the result.
-
     High is good: "pointing game" (15 pixels beside the object count), "energy inside" the mask, area under
     "insertion". Low is good: area under "deletion" (both into blur, in `steps`, as shares of the picture's score, for
     a scene's first class), "two classes alike" (rank correlation of |map|), "random weights alike" (the same with the
     upper half of the blocks random). `mean`, `low`, `high` `(methods, measures)` are 95 % intervals from `bootstrap`
     over whole scenes, `values` has each question's value by measure, `(methods, questions)`, `trials` its scene.
-    Lesson 13.
-    """
+    Lesson 13."""
     cases = trials(model) if cases is None else list(cases)
     if not cases:
         raise ValueError("There is no scene to judge by: give at least one Trial, or leave them out.")
@@ -216,7 +195,7 @@ def scoreboard(
         parts = parts or {0: torch.full((len(names), 1), torch.nan)}  # no scene with two classes
         values[measure] = torch.cat([*parts.values()], 1).cpu().double()
         owner[measure] = torch.tensor([n for n, part in parts.items() for _ in part[0]])
-        spans.append(bootstrap(values[measure], owner[measure], resamples=resamples))
+        spans.append(bootstrap(values[measure], owner[measure]))
     return Scoreboard(names, MEASURES, *(torch.stack(s, 1) for s in zip(*spans, strict=True)), values, owner)
 
 
@@ -241,11 +220,9 @@ def _judged(model, case: Trial, methods, steps: int, seed: int) -> dict[str, dic
     return row
 
 
-def bootstrap(values: Tensor, groups: Tensor | None = None, *, resamples: int = 2000) -> tuple[Tensor, Tensor, Tensor]:
+def bootstrap(values: Tensor, groups: Tensor | None = None, *, resamples: int = 2000) -> tuple[Tensor, ...]:
     """Means of M series `(M,n)` and their 95 % percentile intervals: `(mean, low, high)`, each `(M,)` float64. Seeded.
-
-    Values with the same number in `groups` `(n,)` are drawn together. Efron 1979. Lesson 13.
-    """
+    Values with the same number in `groups` `(n,)` are drawn together. Efron 1979. Lesson 13."""
     if values.dim() != 2 or (groups is not None and len(groups) != values.shape[1]):
         raise ValueError(f"bootstrap takes values (M,n) and a group for each of n, not {tuple(values.shape)}.")
     values = values.double()

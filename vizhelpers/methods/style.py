@@ -1,10 +1,7 @@
 """Style transfer by optimising a picture (Gatys et al. 2016): content of one, Gram matrices of another (lesson 11)."""
-from __future__ import annotations
-
 import copy
-import math
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,12 +15,10 @@ from ..images import from_pixels, to_input, to_pixels
 from ..models import load_model
 from .fast import Fast, changed, total_variation
 
-SIZES = {"cpu": 224, "gpu": 512}  # pixels: a few seconds either way
 SMALLEST = 64  # pixels: a coarse stage below this would show the deep layers nothing
 Stylised = namedtuple("Stylised", "image history content style layers")
 
 
-# --- what is compared ---
 def gram(features: Tensor) -> Tensor:
     """Gram matrix of a layer `(N,C,h,w)`: how much two channels are on at the same places, `F F^T / (C h w)`.
     `(N,C,C)`, float32 or wider, no negative eigenvalues. Gatys et al. 2016, equations 3 and 4. Lesson 11."""
@@ -44,7 +39,7 @@ def relative(got: Tensor, goal: Tensor) -> Tensor:
 
 
 def classic_names(model: nn.Module) -> dict[str, str]:
-    """The papers' names of a VGG's layers ("relu4_2") and their dotted names here ("features.20"), for any net whose
+    """The papers' names of a VGG's layers ("relu4_2") -> their dotted names here ("features.20"), for any net whose
     convolutions lie in one chain; pooling ends a block. Simonyan & Zisserman 2015, table 1. Lesson 11."""
     names, block, number = {}, 1, 0
     for dotted, module in model.named_modules():
@@ -62,13 +57,13 @@ def classic_names(model: nn.Module) -> dict[str, str]:
 def find_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
     """Dotted names of layers given by dotted or classic name."""
     classic = classic_names(model)
-    return [resolve_layer(model, classic.get(layer, layer) if isinstance(layer, str) else layer)[0] for layer in layers]
+    return [resolve_layer(model, classic.get(layer, layer))[0] for layer in layers]
 
 
 def features(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[Tensor]:
     """What these layers put out, in a pass that ends behind the last of them."""
     with evaluating(model):
-        found = outputs_until(model, x, *dict.fromkeys(names))
+        found = outputs_until(model, x, *names)
     return [found[name] for name in names]
 
 
@@ -81,77 +76,68 @@ def default_net() -> nn.Module:
 def with_average_pooling(net: nn.Module) -> nn.Module:
     """A copy of a net whose max pooling layers take the mean."""
     net = copy.deepcopy(net)
-    for module in list(net.modules()):
-        for name, part in module.named_children():
-            if isinstance(part, nn.MaxPool2d):
-                setattr(module, name, nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode))
+    for name, part in list(net.named_modules()):
+        if isinstance(part, nn.MaxPool2d):
+            net.set_submodule(name, nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode))
     return net
 
 
-# --- the transfer ---
 @dataclass(frozen=True)
 class Choices:
     """The options of `style_transfer`. Layers are named as in the papers ("relu3_1") or dotted."""
-
     size: int | tuple[int, int] | None = None  # shorter side of the result in pixels, or (H, W); 224, on a GPU 512
     steps: int = 45  # of L-BFGS, one pass forward and back each; with two stages two thirds of them at half the size
-    content_weight: float = 0.02  # beside style losses whose weights add up to 1
-    style_layers: Mapping[str, float] | Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    content_weight: float = 0.02  # beside the weighted mean of the style losses
+    style_layers: Sequence[str] | Mapping[str, float] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     content_layer: str = "relu4_2"  # a "conv" layer is taken before its ReLU, a "relu" layer after it
     total_variation: float = 0.0  # weight of the mean squared difference of neighbouring pixels
     average_pooling: bool = False  # in place of max pooling, in a copy of the net
-    start: object = "content"  # "content", "noise", or a picture
+    start: str = "content"  # or "noise"
     stages: int = 2  # 1: all steps at the full size; 2: half size first: four times as fast, broader strokes
     pyramid: int = 4  # coarser grids that move beside the pixels, so that large areas change colour in a few steps
-    style_scale: float = 1.0  # size of the strokes: the style picture's shorter side over that of the result
     seed: int = 0  # of the noise
     precision: str = "float32"  # or "bfloat16": see `Fast` in methods/fast.py
 
     def __post_init__(self):
-        if self.steps < 1 or self.stages not in (1, 2) or self.pyramid < 0 or not self.style_scale > 0:
-            raise ValueError("Give at least 1 step, 1 or 2 stages, pyramid of 0 or more and style_scale above 0.")
-        losses = [self.content_weight, *self.weights().values()]
-        if min([self.total_variation, *losses]) < 0 or not any(losses):
-            raise ValueError("Weights are 0 or more, and one of content and style must count.")
+        layers = self.weights().values()
+        least = min(self.steps - 1, self.pyramid, self.content_weight, self.total_variation,
+                    *layers, sum(layers) - 1e-9)
+        if least < 0 or self.stages not in (1, 2) or self.start not in ("content", "noise"):
+            raise ValueError("Give at least 1 step and 1 style layer, 1 or 2 stages, pyramid and weights of 0 or more, "
+                             "and start='content' or 'noise'.")  # fmt: skip
 
     def weights(self) -> dict[str, float]:
         layers = self.style_layers
         return dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 1.0)
 
 
-def style_transfer(content, style, *, net: nn.Module | None = None, progress: bool = False,
-                   callback: Callable[[StyleRun], object] | None = None, **options) -> Stylised:  # fmt: skip
+def style_transfer(content, style, *, net: nn.Module | None = None, progress: bool = False, **options) -> Stylised:
     """Paint one picture in the style of another by L-BFGS; the options are the fields of `Choices` in methods/style.py.
-
     Returns `.image` `(3,H,W)` in 0..1, the style `.layers`, and of the full-size steps `.history` `(T,)`, `.content`
     `(T,)` and `.style` `(T,L)`: squared distances over the goal's own. `net`: by default VGG16; else give layers, too.
-    `stages=1, pyramid=0, start="noise"` is the paper's way. A true answer of `callback(run)` stops.
-    Gatys, Ecker & Bethge 2016, section 2; the relative losses, the stages and the pyramid are ours. Lesson 11.
-    """
+    `stages=1, pyramid=0, start="noise"` is the paper's way: Gatys, Ecker & Bethge 2016, section 2; the relative losses,
+    the stages and the pyramid are ours. Lesson 11."""
     run = StyleRun(content, style, net=net, **options)
-    with stoppable(run.total, progress, enough=lambda: run.done) as bar:
-        while not run.finished:
+    with stoppable(run.total, progress) as bar:
+        while run.done < run.total:
             run.step()
             bar.update()
-            if callback is not None and callback(run):
-                break
     return run.result()
 
 
 class StyleRun:
     """A style transfer step by step; `losses` has a row for each step of the running stage: whole, content, styles."""
-
     @with_gradients()
     def __init__(self, content, style, *, net: nn.Module | None = None, **options):
         self.choices = choices = changed(Choices(), options)
         self.net = default_net() if net is None else net
-        weights = {layer: weight for layer, weight in choices.weights().items() if weight}
-        self.layers, self.weights = tuple(weights), [weight / sum(weights.values()) for weight in weights.values()]
+        self.layers, weights = tuple(choices.weights()), [*choices.weights().values()]
+        self.weights = [weight / sum(weights) for weight in weights]
         self._names = find_layers(self.net, [*self.layers, choices.content_layer])
         self._model = with_average_pooling(self.net) if choices.average_pooling else self.net
         self._fast = Fast(self._model, choices.precision)
         self._pictures = content, style
-        side = SIZES.get(device_of(self.net).type, SIZES["gpu"]) if choices.size is None else choices.size
+        side = choices.size or (224 if device_of(self.net).type == "cpu" else 512)  # a few seconds either way
         full = tuple(to_input(content, self.net, size=side, crop=False).shape[2:])
         self.total, self.done = choices.steps, 0
         # the coarse stage takes two thirds of the steps: it makes the picture, the fine one its detail
@@ -159,17 +145,13 @@ class StyleRun:
         self._stages = {0: tuple(round(side / 2) for side in full), coarse: full}  # step -> size from there on
         self._begin()
 
-    @property
-    def finished(self) -> bool:
-        return self.done >= self.total
-
     def image(self) -> Tensor:
         """The picture as it stands, `(3,H,W)` in 0..1 (of the running stage's size)."""
         with torch.no_grad():
             return to_pixels(self.net, self._picture())[0].clamp(0, 1)
 
     def result(self) -> Stylised:
-        table, image = torch.tensor(self.losses).view(len(self.losses), -1), self.image()
+        table, image = torch.tensor(self.losses).view(-1, 2 + len(self.layers)), self.image()
         size = [*self._stages.values()][-1]
         if image.shape[1:] != size:  # stopped at the coarse stage
             image = F.interpolate(image[None], size, mode="bicubic")[0].clamp(0, 1)
@@ -198,19 +180,16 @@ class StyleRun:
     def _begin(self) -> None:
         size, choices = self._stages[self.done], self.choices
         content = to_input(self._pictures[0], self.net, size=size)
-        side = max(32, round(min(size) * choices.style_scale))
-        style = to_input(self._pictures[1], self.net, size=side, crop=False)
+        style = to_input(self._pictures[1], self.net, size=max(32, min(size)), crop=False)
         if self.done:
             self._base = F.interpolate(self._picture().detach(), size, mode="bicubic")
-        elif not isinstance(choices.start, str) or choices.start not in ("content", "noise"):
-            self._base = to_input(choices.start, self.net, size=size)
         elif choices.start == "content":
             self._base = content
         else:
             # faint: pooling hides strong noise of single pixels from the deep layers, and it would stay
             noise = torch.rand(content.shape, generator=torch.Generator().manual_seed(choices.seed)) * 0.2 + 0.4
             self._base = from_pixels(self.net, noise.to(content))
-        levels = min(choices.pyramid, max(0, int(math.log2(min(size))) - 2))
+        levels = min(choices.pyramid, max(0, min(size).bit_length() - 3))  # the coarsest has 4 pixels or more
         sizes = [[-(-side // 2**k) for side in size] for k in range(levels + 1)]
         self._grids = [torch.zeros(1, 3, *s, device=content.device, requires_grad=True) for s in sizes]
         self._optimiser, self.losses = torch.optim.LBFGS(self._grids, max_iter=1, history_size=20), []

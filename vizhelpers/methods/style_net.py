@@ -1,16 +1,5 @@
-"""Style transfer in one pass (Johnson et al. 2016): a small net, trained once for each painting (lesson 11).
-
-`python -m vizhelpers.methods.style_net --style great_wave --out great_wave.safetensors` keeps progress in FILE.part;
-the same command goes on where it was stopped, and gives the same net.
-"""
-from __future__ import annotations
-
-import argparse
-import json
-import os
-import sys
+"""Style transfer in one pass (Johnson et al. 2016): a small net, trained once for each painting (lesson 11)."""
 from collections import namedtuple
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,12 +14,14 @@ from ..device import device_of, stoppable
 from ..hooks import evaluating, with_gradients
 from ..images import DATA, from_pixels, library, load_image, to_input, to_pixels
 from ..scenes import compose_scene
-from .fast import Fast, total_variation
+from .fast import Fast
+from .fast import total_variation as roughness
 from .style import default_net, features, find_layers, gram, relative
 
 STYLE_LAYERS, CONTENT_LAYER = ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "relu3_3"  # of VGG16
 STYLE_SIDE, LOADED_SIDE, CROP = 256, 176, 128  # pixels
-Trained = namedtuple("Trained", "net history steps")
+BATCH, WARM_UP = 2, 150  # crops a step, steps in which a new net learns to return its input
+Trained = namedtuple("Trained", "net history")
 
 
 def _convolution(inside: int, outside: int, size: int, stride: int = 1, norm: bool = True) -> nn.Sequential:
@@ -51,7 +42,6 @@ class _Residual(nn.Module):
 class StyleNet(nn.Module):
     """Pixels `(N,3,H,W)` in 0..1 in, painted pixels out, of any size from 8 x 8; `width` channels at full size, twice
     and four times as many after each of the two steps down. Lesson 11."""
-
     def __init__(self, width: int = 16, blocks: int = 4):
         super().__init__()
         self.width, self.blocks = width, blocks
@@ -86,12 +76,11 @@ def load_style_net(name: str | Path, *, device: torch.device | str | None = None
     if not path.is_file():
         raise ValueError(f"There is no style net {str(name)!r}; there are {', '.join(style_nets())}.")
     with safetensors.safe_open(path, "pt") as file:
-        facts = file.metadata()
+        facts, tensors = file.metadata(), {key: file.get_tensor(key).float() for key in file.keys()}
     net = StyleNet(int(facts["width"]), int(facts["blocks"]))
-    net.load_state_dict({key: value.float() for key, value in safetensors.torch.load_file(path).items()})
+    net.load_state_dict(tensors)
     net.facts = facts
-    net.eval().requires_grad_(False)
-    return net.to(best_device() if device is None else device, memory_format=torch.channels_last)
+    return net.eval().requires_grad_(False).to(device or best_device(), memory_format=torch.channels_last)
 
 
 def style_nets() -> list[str]:
@@ -109,111 +98,74 @@ def stylise(net: StyleNet, image, *, size: int | tuple[int, int] | None = None) 
         return net(pixels)[0].clone()
 
 
-# --- training ---
+@with_gradients()
 def train_style_net(
     style, *, steps: int = 600, seed: int = 0, start: StyleNet | None = None, content_weight: float = 0.2,
-    total_variation: float = 2.0, rate: float = 2e-3, batch: int = 2, warm_up: int = 150, width=16, blocks=4,
-    precision: str = "float32", keep=None, callback: Callable[[int, StyleNet], object] | None = None, progress=False,
+    total_variation: float = 2.0, rate: float = 2e-3, precision: str = "float32", callback=None, progress: bool = False,
 ) -> Trained:
-    """Train a net that paints any picture in one style, on `batch` crops of 128 pixels a step: `.net`, `.history`
-    `(T,3)` (loss, content, style of this call's steps), `.steps` (all behind the net). `start`: a net to copy and go on
-    from; without one, `warm_up` steps first teach the net to return its input. `rate` falls to a twentieth. `keep`: a
-    file to go on from in a second call. A true answer of `callback(step, net)` stops.
-    Johnson, Alahi & Fei-Fei 2016, section 3; instance norm: Ulyanov et al. 2016. Lesson 11."""
-    if steps < 1 or batch < 1:
-        raise ValueError(f"Training takes at least one step with one crop, not {steps} and {batch}.")
-    recipe = dict(steps=steps, seed=seed, content_weight=content_weight, rate=rate, total_variation=total_variation,
-                  batch=batch, warm_up=0 if start else warm_up)  # fmt: skip
-    training = _Training(style, start, width, blocks, precision, **recipe)
-    if keep and Path(keep).is_file():
-        training.resume(keep)
-    with stoppable(steps, progress, enough=lambda: training.history) as bar:
-        bar.update(training.done)
-        while training.done < steps:
-            training.step()
-            bar.update()
-            if keep and training.done % 50 == 0:
-                training.save(keep)
-            if callback is not None and callback(training.done, training.net):
-                break
-    if keep:
-        training.save(keep)
-    return Trained(training.net.eval(), torch.tensor(training.history).view(-1, 3), training.done)
+    """Train a net that paints any picture in one style, on two crops of 128 pixels a step: `.net`, and `.history`
+    `(T,3)` (loss, content, style of each step). `start`: a net to copy and go on from; without one, 150 steps before
+    the first teach a new net to return its input. `rate` falls to a twentieth. A true answer of `callback(step, net)`
+    stops. Johnson, Alahi & Fei-Fei 2016, section 3; instance norm: Ulyanov et al. 2016. Lesson 11."""
+    if steps < 1:
+        raise ValueError(f"Training takes at least one step, not {steps}.")
+    vgg, history = default_net(), []
+    fast, names = Fast(vgg, precision), find_layers(vgg, [*STYLE_LAYERS, CONTENT_LAYER])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = StyleNet() if start is None else StyleNet(start.width, start.blocks)
+    if start is not None:
+        net.load_state_dict(start.state_dict())
+    net.to(device_of(vgg), memory_format=torch.channels_last).train()
+    adam = torch.optim.Adam(net.parameters(), lr=rate)
+    with torch.no_grad():
+        painting = to_input(style, vgg, size=STYLE_SIDE, crop=False)
+        grams = [gram(f) for f in features(vgg, painting, names)[:-1]]
 
-
-class _Training:
-    """The state of a training; every step's crops follow from seed and step number alone, so that it can go on."""
-
-    @with_gradients()
-    def __init__(self, style, start: StyleNet | None, width: int, blocks: int, precision: str = "float32", **recipe):
-        self.recipe, self.vgg = recipe, default_net()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe["seed"])
-            self.net = StyleNet(width, blocks) if start is None else StyleNet(start.width, start.blocks)
-        if start is not None:
-            self.net.load_state_dict(start.state_dict())
-        self.net.to(device_of(self.vgg), memory_format=torch.channels_last).train()
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=recipe["rate"])
-        self.done, self.history, self.fast = 0, [], Fast(self.vgg, precision)
-        self.names = find_layers(self.vgg, [*STYLE_LAYERS, CONTENT_LAYER])
-        painting = to_input(style, self.vgg, size=STYLE_SIDE, crop=False)
-        with torch.no_grad():
-            self.grams = [gram(f) for f in features(self.vgg, painting, self.names)[:-1]]
-        for number in range(recipe["warm_up"]):
-            pixels = self.batch(-1 - number)
-            self._learn((self.net(pixels) - pixels).abs().mean())
-
-    def _learn(self, out: Tensor, slope: Tensor | None = None):
-        self.optimiser.zero_grad()
+    def learn(out: Tensor, slope: Tensor | None = None) -> None:
+        adam.zero_grad()
         out.backward(slope)
-        self.optimiser.step()
+        adam.step()
 
-    @with_gradients()
-    def step(self) -> None:
-        recipe, numbers = self.recipe, []
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe["rate"] * (1 - 0.95 * self.done / recipe["steps"])
-        pixels = self.batch(self.done)
+    def step(pixels: Tensor) -> list[float]:
         with torch.no_grad():
-            content = features(self.vgg, from_pixels(self.vgg, pixels), self.names)[-1]
+            content, parts = features(vgg, from_pixels(vgg, pixels), names)[-1], []
 
         def loss(x: Tensor) -> Tensor:
-            *painted, shown = features(self.fast.net, x, self.names)
-            style = sum(relative(gram(f), goal).mean() for f, goal in zip(painted, self.grams, strict=True))
-            parts = relative(shown.float(), content).mean(), style / len(painted)
-            numbers.extend(float(part.detach()) for part in parts)
-            rough = total_variation(to_pixels(self.vgg, x.float())).mean()
-            return parts[1] + recipe["content_weight"] * parts[0] + recipe["total_variation"] * rough
+            *painted, shown = features(fast.net, x, names)
+            styles = [relative(gram(f), goal).mean() for f, goal in zip(painted, grams, strict=True)]
+            parts.extend([relative(shown.float(), content).mean(), sum(styles) / len(styles)])
+            rough = total_variation * roughness(to_pixels(vgg, x.float())).mean()
+            return parts[1] + content_weight * parts[0] + rough
 
-        x = from_pixels(self.vgg, self.net(pixels))
-        value, slope = self.fast(x, loss)
-        self._learn(x, slope)
-        self.done += 1
-        self.history.append([float(value), *numbers])
+        x = from_pixels(vgg, net(pixels))
+        value, slope = fast(x, loss)
+        learn(x, slope)  # on from the painted pixels to the weights
+        return [float(value), *(float(part.detach()) for part in parts)]
 
-    def batch(self, number: int) -> Tensor:
-        """Seeded crops `(batch,3,128,128)`, mirrored half of the time."""
-        chance = torch.Generator().manual_seed(self.recipe["seed"] * 1_000_003 + number + 500_000)
-        pictures, crops = _training_pictures(), []
-        for _ in range(self.recipe["batch"]):
-            pixels = pictures[int(torch.randint(len(pictures), (1,), generator=chance))]
-            top, left = (int(torch.randint(side - CROP + 1, (1,), generator=chance)) for side in pixels.shape[1:])
-            crop = pixels[:, top : top + CROP, left : left + CROP]
-            crops.append(crop.flip(2) if torch.rand(1, generator=chance) < 0.5 else crop)
-        return (torch.stack(crops).float() / 255).to(device_of(self.net)).contiguous(memory_format=torch.channels_last)
+    for number in range(WARM_UP if start is None else 0):
+        pixels = _crops(-1 - number, seed, device_of(vgg))
+        learn((net(pixels) - pixels).abs().mean())
+    with stoppable(steps, progress, enough=lambda: history) as bar:
+        for number in range(steps):
+            adam.param_groups[0]["lr"] = rate * (1 - 0.95 * number / steps)
+            history.append(step(_crops(number, seed, device_of(vgg))))
+            bar.update()
+            if callback is not None and callback(number + 1, net):
+                break
+    return Trained(net.eval(), torch.tensor(history))
 
-    def save(self, path: str | Path) -> None:
-        state = dict(net=self.net.state_dict(), optimiser=self.optimiser.state_dict(), done=self.done)
-        torch.save(state | {"recipe": json.dumps(self.recipe)}, f"{path}.new")
-        os.replace(f"{path}.new", path)
 
-    def resume(self, path: str | Path) -> None:
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != json.dumps(self.recipe):
-            raise ValueError(f"{str(path)!r} belongs to a training with other settings: delete it or give them again.")
-        self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.done = state["done"]
+def _crops(number: int, seed: int, place: torch.device) -> Tensor:
+    """A step's crops `(2,3,128,128)`, mirrored half of the time; they follow from its number and the seed alone."""
+    chance = torch.Generator().manual_seed(seed * 1_000_003 + number + 500_000)
+    pictures, crops = _training_pictures(), []
+    for _ in range(BATCH):
+        pixels = pictures[int(torch.randint(len(pictures), (1,), generator=chance))]
+        top, left = (int(torch.randint(side - CROP + 1, (1,), generator=chance)) for side in pixels.shape[1:])
+        crop = pixels[:, top : top + CROP, left : left + CROP]
+        crops.append(crop.flip(2) if torch.rand(1, generator=chance) < 0.5 else crop)
+    return (torch.stack(crops).float() / 255).to(place, memory_format=torch.channels_last)
 
 
 @lru_cache(maxsize=1)
@@ -228,33 +180,3 @@ def _training_pictures() -> list[Tensor]:
         images.append(compose_scene(pair, background=behind.name, size=(176, 224), jitter=1, seed=number).image)
     sizes = [[max(LOADED_SIDE, round(side * LOADED_SIDE / min(i.size))) for side in i.size] for i in images]
     return [torch.from_numpy(np.array(i.resize(s))).permute(2, 0, 1) for i, s in zip(images, sizes, strict=True)]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line: train one net and write it."""
-    parser = argparse.ArgumentParser(prog="python -m vizhelpers.methods.style_net", description="Train a style net.")
-    for option, text in dict(style="library name or path of the painting", out=".safetensors file to write").items():
-        parser.add_argument(f"--{option}", required=True, help=text)
-    parser.add_argument("--start", help="a trained net to begin with (name or file)")
-    for option, default in dict(steps=600, seed=0, content_weight=0.2, total_variation=2.0, rate=2e-3).items():
-        parser.add_argument(f"--{option.replace('_', '-')}", type=type(default), default=default)
-    given = parser.parse_args(arguments)
-    options = {name: value for name, value in vars(given).items() if name not in ("out", "start")}
-    try:
-        start = load_style_net(given.start, device="cpu") if given.start else None
-        trained = train_style_net(start=start, keep=f"{given.out}.part", progress=True, **options)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"vizhelpers: {error}", file=sys.stderr)
-        return 1
-    if trained.steps < given.steps:
-        print(f"stopped at step {trained.steps}; the same command goes on", file=sys.stderr)
-        return 1
-    command = " ".join([parser.prog, *(sys.argv[1:] if arguments is None else arguments)])
-    save_style_net(trained.net, given.out, **options, command=command, start=given.start)
-    Path(f"{given.out}.part").unlink()
-    print(f"{given.out}: loss, content, style", [round(value, 3) for value in trained.history[-50:].mean(0).tolist()])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

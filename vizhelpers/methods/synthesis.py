@@ -1,18 +1,16 @@
 """Pictures that a class, a channel or a unit wants, by gradient ascent; DeepDream; the shipped gallery (lesson 10)."""
-from __future__ import annotations
-
 import csv
 import math
 from collections import namedtuple
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import check_same_device, info_of, stoppable
+from ..device import info_of, stoppable
 from ..hooks import outputs_until, resolve_layer, with_gradients
-from ..images import DATA, from_pixels, normalisation, to_pixels
+from ..images import DATA, from_pixels, to_pixels
 from ..targets import Neuron, resolve_target, score
 from .activations import activations
 from .fast import Fast, changed, total_variation
@@ -22,15 +20,13 @@ from .fast import Fast, changed, total_variation
 COLOURS = ((0.8387, 0.4648, 0.3102), (0.4648, 0.6810, 0.4798), (0.3102, 0.4798, 0.8669))
 EDGE = 0.02  # values this near to 0 or 1 are moved away from them before a logit is taken
 BLUR_EVERY = 4  # steps from one blur to the next
-SMALLEST = 48  # pixels: DeepDream's octaves below this are left out
+RATIO, SMALLEST = 1.5, 48  # of DeepDream's octaves; those below so many pixels are left out
 Maximized = namedtuple("Maximized", "image history score start")
 Dream = namedtuple("Dream", "path net name layer channel label score library_score library_picture")
 
 
-# --- how a picture is written down while it is optimised ---
 class Pixels:
     """The picture itself is what the optimiser changes."""
-
     def __init__(self, image: Tensor):
         self.values = self.written(image.detach()).requires_grad_(True)
 
@@ -48,7 +44,6 @@ class Pixels:
 class Fourier(Pixels):
     """The optimiser changes the picture's spectrum, each frequency in units of its share in photographs (1/f): a step
     changes large shapes as readily as fine ones. `decorrelate`: light and two colours, not red, green and blue."""
-
     def __init__(self, image: Tensor, decorrelate: bool = True):
         self.size = tuple(image.shape[-2:])
         self.basis = (torch.tensor(COLOURS) if decorrelate else torch.eye(3)).to(image)
@@ -66,13 +61,11 @@ class Fourier(Pixels):
         return torch.view_as_real(torch.fft.rfft2(planes, norm="ortho") / self.share).contiguous()
 
 
-# --- how it is moved about ---
 def blurred(image: Tensor, sigma: float) -> Tensor:
     """Gaussian blur of `(N,3,H,W)` with the border repeated."""
     if sigma <= 0:
         return image
     from torchvision.transforms.functional import gaussian_blur
-
     reach = max(1, round(3 * sigma))
     padded = F.pad(image, [reach] * 4, mode="replicate")
     return gaussian_blur(padded, 2 * reach + 1, sigma)[..., reach:-reach, reach:-reach]
@@ -80,7 +73,7 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 
 def resized(image: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Bilinear, antialiased when it gets smaller; the same tensor if it has that size already."""
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = (size, size) if isinstance(size, int) else size
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
@@ -94,22 +87,15 @@ def moved(image: Tensor, generator: torch.Generator, *, jitter: int, rotate: flo
         angle, factor = math.radians(rotate * angle), 1 + scale * factor
         cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
         turn = image.new_tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
-        grid = F.affine_grid(turn, list(image.shape), align_corners=False)
+        grid = F.affine_grid(turn, image.shape, align_corners=False)
         image = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return torch.roll(image, shift(generator, jitter), (2, 3)) if jitter else image
+    way = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist() if jitter else (0, 0)
+    return torch.roll(image, way, (2, 3))
 
 
-def shift(generator: torch.Generator, jitter: int) -> tuple[int, int]:
-    """A random shift of at most `jitter` pixels down and to the right (negative: up and to the left)."""
-    down, right = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist()
-    return down, right
-
-
-# --- activation maximisation ---
 @dataclass(frozen=True)
 class Recipe:
     """How a picture is grown; every regulariser is off at 0 or False. `recipe_for` has one for each net. Lesson 10."""
-
     size: int = 224  # side of the final picture in pixels
     stages: int = 1  # 1: all steps at the final size; more: from coarse to fine
     growth: float = 1.2  # of the side from stage to stage
@@ -127,10 +113,10 @@ class Recipe:
     decorrelate: bool = False  # with `fourier`: light and two colour directions instead of red, green and blue
 
     def __post_init__(self):
-        for field in fields(self):
-            least = {"size": 8, "stages": 1, "growth": 1}.get(field.name, 0)
-            if not getattr(self, field.name) >= least:
-                raise ValueError(f"{field.name} of a recipe is at least {least}, not {getattr(self, field.name)!r}.")
+        for name, value in vars(self).items():
+            least = {"size": 8, "stages": 1, "growth": 1}.get(name, 0)
+            if not value >= least:
+                raise ValueError(f"{name} of a recipe is at least {least}, not {value!r}.")
         if self.decorrelate and not self.fourier:
             raise ValueError("decorrelate needs fourier=True: pixels are optimised as red, green and blue.")
 
@@ -157,7 +143,6 @@ def recipe_for(model: nn.Module, target: int | str | Neuron) -> Recipe:
 
 class Ascent:
     """Activation maximisation step by step, for a loop or for an explorer; complete after every step."""
-
     @with_gradients()
     def __init__(self, model: nn.Module, target, recipe: Recipe, *, start=None, seed=0, precision="float32"):
         self.model, self.recipe, self.sizes = model, recipe, recipe.sizes()
@@ -181,8 +166,7 @@ class Ascent:
     def _begin(self, image: Tensor) -> None:
         recipe = self.recipe
         image = resized(image, self.sizes[self.done // max(recipe.steps, 1)])
-        if self.done:
-            image = blurred(image, recipe.between)
+        image = blurred(image, recipe.between if self.done else 0)
         self.picture = Fourier(image, recipe.decorrelate) if recipe.fourier else Pixels(image)
         self.adam = torch.optim.Adam([self.picture.values], lr=recipe.rate)
 
@@ -214,7 +198,7 @@ class Ascent:
     @torch.no_grad()
     def image(self) -> Tensor:
         """The picture as it is now, `(1,3,h,w)`, 0..1, detached."""
-        return self.picture.image().detach().clone().clamp(0, 1)
+        return self.picture.image().clamp(0, 1)
 
     def result(self) -> Maximized:
         image = resized(self.image(), self.recipe.size)
@@ -228,72 +212,59 @@ def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe:
     `start`: `(3,H,W)` in 0..1, by default grey with a little noise. `precision="bfloat16"`: `Fast` in methods/fast.py.
     Returns `.image` `(3,size,size)` in 0..1, `.history` `(T,)` (the score before each step, of the picture as it was
     moved), `.score` of the image and `.start`, that of the first picture at the final size.
-    Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (the spectrum). Lesson 10.
-    """
-    ascent = Ascent(model, target, changed(recipe or recipe_for(model, target), changes), start=start, seed=seed,
-                    precision=precision)  # fmt: skip
-    with stoppable(ascent.total, progress, enough=lambda: ascent.done) as bar:
+    Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (the spectrum). Lesson 10."""
+    recipe = changed(recipe or recipe_for(model, target), changes)
+    ascent = Ascent(model, target, recipe, start=start, seed=seed, precision=precision)
+    with stoppable(ascent.total, progress) as bar:
         while ascent.done < ascent.total:
             ascent.step()
             bar.update()
     return ascent.result()
 
 
-# --- DeepDream ---
-def deep_dream(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int | None = None, *, octaves: int = 4,
-               ratio: float = 1.5, steps: int = 16, rate: float = 0.008, jitter: int = 16, seed: int = 0,
-               precision: str = "float32", progress: bool = False) -> Tensor:  # fmt: skip
-    """DeepDream: whatever a layer (or one channel of it) sees in a picture, make it see more: `(N,3,H,W)` in 0..1.
-    The mean of its squared outputs rises, on octaves of the picture, each `ratio` smaller than the next (none below 48
-    pixels), by steps of `rate` (pixels 0..1) on average, shifted by up to `jitter`. Mordvintsev et al. 2015. Lesson 10.
-    """
-    if octaves < 1 or not ratio > 1 or min(steps, rate, jitter) < 0:
-        raise ValueError("deep_dream needs octaves of 1 or more, ratio above 1, and no negative steps, rate or jitter.")
-    check_same_device(model, x)
-    with torch.no_grad():
-        out = activations(model, x, layer)  # a whole pass: a layer that is unknown or runs twice shows here
-    if channel is not None and not 0 <= channel < out.shape[1]:
-        raise ValueError(f"Layer {layer!r} has channels 0 to {out.shape[1] - 1}, not {channel}.")
+def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: int = 16, rate: float = 0.008,
+               jitter: int = 16, seed: int = 0, precision="float32", progress=False) -> Tensor:  # fmt: skip
+    """DeepDream: whatever a layer sees in a picture, make it see more: `(N,3,H,W)` in 0..1.
+    The mean of its squared outputs rises, on octaves of the picture, each two thirds of the next, not below 48 pixels,
+    by steps of `rate` (pixels 0..1) on average, shifted by up to `jitter`. Mordvintsev et al. 2015. Lesson 10."""
+    if octaves < 1 or min(steps, rate, jitter) < 0:
+        raise ValueError("deep_dream needs octaves of 1 or more, and no negative steps, rate or jitter.")
+    activations(model, x, layer)  # a whole pass: a layer that is unknown or runs twice shows here
     name, fast = resolve_layer(model, layer)[0], Fast(model, precision)
-    mean, std = normalisation(model, x)
     first, size = to_pixels(model, x.detach()).clamp(0, 1), tuple(x.shape[-2:])
-    generator = torch.Generator().manual_seed(seed)
+    chance = torch.Generator().manual_seed(seed)
 
     def energy(x: Tensor) -> Tensor:
-        out = outputs_until(fast.net, x, name)[name]
-        return (out if channel is None else out[:, channel : channel + 1]).float().square().flatten(1).mean(1)
+        return outputs_until(fast.net, x, name)[name].float().square().flatten(1).mean(1)
 
     def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
         if image.shape[-2:] == size:
             return image
         return (resized(first, size) + resized(image - resized(first, image.shape[-2:]), size)).clamp(0, 1)
 
-    sizes = [tuple(round(side / ratio**n) for side in size) for n in reversed(range(octaves))]
+    sizes = [tuple(round(side / RATIO**n) for side in size) for n in reversed(range(octaves))]
     sizes = [one for one in sizes if min(one) >= SMALLEST] or [size]
     image = resized(first, sizes[0])
     with stoppable(len(sizes) * steps, progress) as bar:
         for one in sizes:
             image = enlarged(image, one)
             for _ in range(steps):
-                down, right = shift(generator, jitter)
+                down, right = torch.randint(-jitter, jitter + 1, (2,), generator=chance).tolist()
                 rolled = torch.roll(image, (down, right), (2, 3))
-                gradient = fast((rolled - mean) / std, energy)[1]
+                gradient = fast(from_pixels(model, rolled), energy)[1]
                 length = gradient.abs().mean((1, 2, 3), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
-                rolled = (rolled + rate * gradient / length).clamp(0, 1)
-                image = torch.roll(rolled, (-down, -right), (2, 3))
+                image = torch.roll((rolled + rate * gradient / length).clamp(0, 1), (-down, -right), (2, 3))
                 bar.update()
     return enlarged(image, size)
 
 
-# --- the gallery (data/dreams/make.py makes it) ---
 def dreams(name: str | None = None) -> list[Dream]:
     """The shipped pictures of one `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class") or all: path, net, name,
     layer ("features.12" or ""), channel (or class number), label (or ""), score (mean of the map, or logit), and
     library_score of library_picture, the highest of any library picture. Lesson 10."""
     with open(DATA / "dreams" / "dreams.csv", newline="", encoding="utf-8") as file:
         rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in csv.DictReader(file)]
-    names = {row.name for row in rows}
-    if name not in (None, *names):
-        raise ValueError(f"The gallery has {', '.join(sorted(names))}, not {name!r}.")
+    if name not in (None, *(row.name for row in rows)):
+        raise ValueError(f"The gallery has {', '.join(sorted({row.name for row in rows}))}, not {name!r}.")
     return [row._replace(channel=int(row.channel), score=float(row.score), library_score=float(row.library_score))
             for row in rows if name in (None, row.name)]  # fmt: skip

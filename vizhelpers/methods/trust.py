@@ -1,6 +1,4 @@
 """Putting maps on trial: how alike two are, true masks, pixels that go or come, random weights (lesson 13)."""
-from __future__ import annotations
-
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +16,9 @@ from ..targets import Neuron, Target, class_scores, of_rows, score, settled
 # --- how alike two maps are ------------------------------------------------------------------------------------------
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
-
     `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common; 0 also where a map is constant. Lesson 13.
     """
     from scipy.stats import rankdata
-
     _same_shape(a, b)
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
     r, s = r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True)
@@ -32,11 +28,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of maps `(N,H,W)`, each first stretched to 0..1: do they look alike? `(N,)`, at most 1.
-
     The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, equation 13. Lesson 13.
-
-    >>> m = torch.rand(1, 32, 32); vh.ssim(m, 3 * m + 1)
-    tensor([1.])
     """
     _same_shape(a, b)
     if min(a.shape[1:]) < 11:
@@ -80,10 +72,8 @@ def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     """Does the highest place of each map `(N,h,w)` lie on the object, bool `(N,H,W)`? `(N,)`, 1 a hit, 0 a miss.
-
-    `tolerance` pixels beside the object count as well. Of several equally high places the share that hits: what a
-    random choice among them scores on average. Zhang et al. 2018, *Excitation Backprop*, section 4.1. Lesson 13.
-    """
+    `tolerance` pixels beside the object count as well; of several equally high places the share that hits. Zhang et al.
+    2018, *Excitation Backprop*, section 4.1. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     side, masks = 2 * tolerance + 1, masks[:, None].float()
     for size in ((side, 1), (1, side)):  # a square, one direction after the other
@@ -94,12 +84,10 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """The share of the positive part of each map `(N,h,w)` that lies on the object, bool `(N,H,W)`: `(N,)`, 0..1.
-
     To be compared with `masks.float().mean((1, 2))`, which a map without positive values gets, too. Wang et al. 2020,
-    *Score-CAM*, section 4.3. Lesson 13.
-    """
+    *Score-CAM*, section 4.3. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
-    positive = maps.clamp(min=0)
+    positive = maps.relu()
     positive = positive + (positive.amax((1, 2), keepdim=True) == 0)  # nothing positive: as if flat
     return (positive * masks).sum((1, 2)) / positive.sum((1, 2))
 
@@ -121,18 +109,14 @@ def without(x: Tensor, rank: Tensor, count: int, fill: Tensor) -> Tensor:
     return torch.where((rank < count)[:, None], fill, x)
 
 
-def insertion_deletion(
-    model: nn.Module, x: Tensor, target: Target, maps: Tensor, *, steps: int = 32, fill: float | Tensor | str = 0.0,
-    blur: float = 12.0, of: str = "probability", batch_size: int | None = None, progress: bool = False,
-) -> InsertionDeletion:
+def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor, *, steps: int = 32, fill=0.0,
+                       blur: float = 12.0, of: str = "probability", progress: bool = False):  # fmt: skip
     """Delete a map's highest pixels first, and insert them first into a blurred copy: how does the net's answer move?
-
     For maps `(N,h,w)` the fraction of the pixels `(S+1,)`, the curves of deletion (from the picture) and insertion
     (to the picture), each `(N,S+1)`, NaN where stopped, and the areas below `(N,)`. A deleted pixel shows `fill`,
     normalised (0: the mean colour), or what "blurred" shows there; `blur` is the deviation in pixels, 0 inserts into
     the fill. `of` is the target's "probability" or "score" (for a `Neuron`). Equal values come in random order.
-    Petsiuk et al. 2018, *RISE*, section 4.2. Lesson 13.
-    """
+    Petsiuk et al. 2018, *RISE*, section 4.2. Lesson 13."""
     check_same_device(model, x)
     if steps < 1 or len(maps) != len(x) or of not in ("probability", "score"):
         raise ValueError(f"insertion_deletion takes 1 step or more, a map for each picture, and of='probability' or "
@@ -153,7 +137,7 @@ def insertion_deletion(
     jobs = jobs[(jobs[:, 1] == 0) | ~torch.isin(jobs[:, 2], torch.tensor(known, device=x.device))]
     wanted = settled(model, x, target)
     with torch.inference_mode(), evaluating(model), stoppable(len(jobs), progress, "picture") as bar:
-        for n, way, s in (part.T for part in jobs.split(batch_size or batch_for(x.device))):
+        for n, way, s in (part.T for part in jobs.split(batch_for(x.device))):
             insert = way.bool()[:, None, None, None]
             inside, outside = torch.where(insert, x[n], filled[n]), torch.where(insert, start[n], x[n])
             pictures = without(outside, rank[n], counts[s, None, None], inside)
@@ -172,7 +156,6 @@ def insertion_deletion(
 
 def _blurred(x: Tensor, deviation: float) -> Tensor:
     from torchvision.transforms.functional import gaussian_blur
-
     width = 2 * min(round(3 * deviation), min(x.shape[2:]) - 1) + 1
     # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
     return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)
@@ -181,12 +164,7 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
 # --- random weights --------------------------------------------------------------------------------------------------
 def stages(model: nn.Module) -> list[str]:
     """The blocks of a net that have weights, from the top (the classifier) down: what `randomized` counts by.
-
-    Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13.
-
-    >>> vh.stages(net)[:3]
-    ['classifier.1', 'features.12', 'features.11']
-    """
+    Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13."""
     def blocks(module: nn.Module, name: str) -> Iterator[str]:
         if not name or type(module) is nn.Sequential:
             for part, child in module.named_children():
@@ -200,14 +178,10 @@ def stages(model: nn.Module) -> list[str]:
 @contextmanager
 def randomized(model: nn.Module, upto: str | nn.Module | None = None, *, seed: int = 0) -> Iterator[nn.Module]:
     """Lend a net random weights, from its top down to a layer or block (by default all), inside the `with` block.
-
     Each tensor gets its own values in random order, filters and matrices with random signs: so the signal neither
     dies nor explodes, and nothing learned stays. Going further down changes only what lies further down. Afterwards
     the net has its own tensors again, bit by bit, also after an exception. Adebayo et al. 2018, section 3 (new
-    values). Lesson 13.
-
-    >>> with vh.randomized(net, "features.12"): heat = vh.grad_cam(net, x)  # classifier and last Fire block
-    """
+    values). Lesson 13."""
     parameters = list(model.parameters())[::-1]
     if upto is not None:  # down to the first-defined parameter of the block
         last = {id(p) for p in resolve_layer(model, upto)[1].parameters()}
