@@ -227,13 +227,13 @@ def test_neuron_as_target_on_a_net_without_classes():
 
 def test_layers_that_do_not_fit_are_named():
     net, x = net_of("resnet18"), pictures(1)
-    with pytest.raises(ValueError, match="does not depend on layer 'layer4'"):
+    with pytest.raises(ValueError, match="reaches layer 'layer4'"):
         vh.grad_cam(net, x, vh.Neuron("layer2", 0), layer="layer4")
     with pytest.raises(ValueError, match="not maps"):
         vh.grad_cam(net, x, 7, layer="fc")
     with pytest.raises(ValueError, match="ran 2 times"):
         vh.grad_cam(net, x, 7, layer="layer4.1.relu")
-    with pytest.raises(ValueError, match="No layer of this Sequential puts out maps"):
+    with pytest.raises(ValueError, match="This Sequential has no late maps"):
         vh.grad_cam(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 5)).double(), x, 1)
     assert torch.equal(vh.grad_cam(net, x, 7, layer=net.layer3), vh.grad_cam(net, x, 7, layer="layer3"))
 

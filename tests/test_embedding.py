@@ -268,7 +268,7 @@ def test_embed_folder_names_what_it_cannot_read(folder):
     assert len(e) == 9 and set(e.groups) == {"a", "b"} and list(e.unreadable) == ["a/broken.jpg"]
     assert e.names[0] == "a/p0.png"
     (folder / "only").mkdir()
-    with pytest.raises(ValueError, match="no picture file"):
+    with pytest.raises(FileNotFoundError, match="no picture file"):
         vh.embed_folder(folder / "only", tiny())
     with pytest.raises(FileNotFoundError, match="no folder"):
         vh.embed_folder(folder / "nowhere", tiny())

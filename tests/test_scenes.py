@@ -115,7 +115,7 @@ def test_scene_sources_and_refusals(tmp_path):
     refused(ValueError, "koala", objects=["koalla"], **ok)
     refused(ValueError, "boxes", objects=[red], boxes=whole * 2, **ok)
     refused(ValueError, "fractions", objects=[red], boxes=[(0, 0, 100, 100)], **ok)
-    refused(ValueError, "less than one pixel", objects=[red], boxes=[(0, 0, 0.5, 0)], **ok)
+    refused(ValueError, "a pixel or more", objects=[red], boxes=[(0, 0, 0.5, 0)], **ok)
     refused(ValueError, "no objects", objects=[], **ok)
     refused(ValueError, "scale", objects=[red], scale=0, **ok)
     refused(ValueError, "size", objects=[red], size=(20.5, 20), **ok)

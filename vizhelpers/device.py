@@ -23,10 +23,9 @@ def device() -> torch.device:
         chosen = torch.device(wish)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise RuntimeError(
-            f"VIZHELPERS_DEVICE is {wish!r}, but this machine's PyTorch cannot use it ({str(error).splitlines()[0]}); "
-            "unset the variable to let vizhelpers choose."
-        ) from None
+        why = str(error).splitlines()[0]
+        raise RuntimeError(f"VIZHELPERS_DEVICE is {wish!r}, but this machine's PyTorch cannot use it ({why}); unset "
+                           "the variable to let vizhelpers choose.") from None  # fmt: skip
     return chosen
 
 
@@ -41,6 +40,11 @@ def device_of(model: nn.Module) -> torch.device:
     """The device of a model's first parameter (or buffer); the CPU if it has neither."""
     first = next(model.parameters(), next(model.buffers(), None))
     return torch.device("cpu") if first is None else first.device
+
+
+def channels_of(model: nn.Module) -> int:
+    """How many channels a net's pictures have: those of its first convolution; 3 if it has none."""
+    return next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 3)
 
 
 def info_of(model: nn.Module):
@@ -97,11 +101,7 @@ def quiet() -> Iterator[None]:
 def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_size: int | None = None,
                progress: bool = False) -> Tensor | tuple[Tensor, ...]:  # fmt: skip
     """A function of `(n,...)` applied to N inputs in batches that fit in memory; the joined result, or a tuple of them.
-    `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02.
-
-    >>> vh.in_batches(lambda x: x.sum(1), torch.ones(5, 3), batch_size=2)
-    tensor([3., 3., 3., 3., 3.])
-    """
+    `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02."""
     total = len(inputs)
     if total == 0:
         raise ValueError("There is nothing to compute: the batch of inputs is empty.")
@@ -116,11 +116,11 @@ def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_s
                 if size == 1:
                     raise
                 torch.cuda.empty_cache()
-                size = max(1, size // 2)
+                size //= 2
                 continue
             done.append(out if isinstance(out, tuple) else (out,))
             bar.update(len(part))
-    joined = tuple(torch.cat(parts) for parts in zip(*done, strict=True))
+    joined = tuple(map(torch.cat, zip(*done, strict=True)))
     return joined if len(joined) > 1 else joined[0]
 
 

@@ -44,7 +44,7 @@ def thumbnail_map(points, thumbs, *, size: int = 900, side: int = 40) -> np.ndar
 
 def grid_picture(cells, thumbs, *, side: int = 40) -> np.ndarray:
     """The pictures in their cells (row, column), a white pixel apart, uint8 `(rows*(side+1), columns*(side+1), 3)`."""
-    cells = np.asarray(cells)
+    cells = torch.as_tensor(cells).cpu().numpy()
     if cells.dtype.kind != "i":
         raise ValueError("The cells are rows and columns, whole numbers: vh.grid(points) finds them.")
     return _pasted(thumbs, cells * (side + 1), side, *(cells.max(0) + 1) * (side + 1))
@@ -98,7 +98,7 @@ def show_thumbnails(points, thumbs, *, title: str = "", ax: Axes | None = None, 
 
 def show_grid(cells, thumbs, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw all pictures in the cells `(N,2)` that `grid(points)` gave: no gaps, neighbours side by side. Lesson 03."""
-    side = max(16, 1000 // (int(np.asarray(cells)[:, 1].max()) + 1))
+    side = max(16, 1000 // (int(torch.as_tensor(cells)[:, 1].max()) + 1))
     return _whole(grid_picture(cells, thumbs, side=side), title, ax)
 
 

@@ -27,6 +27,7 @@ class Activations(Mapping):
     """What `capture` recorded: layer (name or module) -> output in the last pass; `calls[name]` has every call's."""
     def __init__(self, model: nn.Module, names: list[str]):
         self.model, self.names, self.calls = model, names, {}  # calls: in the order in which layers first finished
+        self.size = None  # height and width of what went in
 
     def __getitem__(self, layer: str | nn.Module) -> Tensor:
         name = layer if isinstance(layer, str) and layer in self.names else resolve_layer(self.model, layer)[0]
@@ -43,10 +44,8 @@ class Activations(Mapping):
         return found[0]
 
     def maps(self, layer: str | nn.Module) -> Tensor:
-        """Its output, if that is a stack of maps `(N,K,h,w)`."""
-        if self[layer].dim() == 4:
-            return self[layer]
-        raise ValueError(f"Layer {layer!r} gives {tuple(self[layer].shape)}, not maps (N,K,h,w): choose an earlier.")
+        """Its output as maps `(N,K,h,w)`, also from channels-last ones (Swin) and square grids of tokens (ViT)."""
+        return maps_of(self[layer], self.size, layer)
 
     def __contains__(self, layer) -> bool:
         return isinstance(layer, str) and layer in self.calls
@@ -81,11 +80,35 @@ def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> I
 
         return record
 
+    def begin(module, args):
+        acts.calls.clear()
+        acts.size = args[0].shape[2:] if args and isinstance(args[0], Tensor) else None
+
     with ExitStack() as stack:  # a pass begins where the model is called
-        stack.enter_context(model.register_forward_pre_hook(lambda module, args: acts.calls.clear(), prepend=True))
+        stack.enter_context(model.register_forward_pre_hook(begin, prepend=True))
         for name, module in wanted.items():
             stack.enter_context(module.register_forward_hook(recorder(name)))
         yield acts
+
+
+def maps_of(out: Tensor, size: tuple[int, int] | None, layer: str | nn.Module = "?") -> Tensor:
+    """A layer's output as maps `(N,K,h,w)`, or a sentence; `size` of the picture tells where the channels are."""
+    if out.dim() == 4:
+        if size and len(size) == 2 and not _fits(out.shape[2:], size) and _fits(out.shape[1:3], size):
+            return out.permute(0, 3, 1, 2)
+        return out
+    if out.dim() == 3:
+        for special in (1, 0, 2, 5):  # class token; none; class and distillation; class and registers
+            side = round(max(out.shape[1] - special, 0) ** 0.5)
+            if side > 1 and side * side == out.shape[1] - special:
+                return out[:, special:].transpose(1, 2).unflatten(2, (side, side))
+    raise ValueError(f"Layer {layer!r} gives {tuple(out.shape)}, not maps (N,K,h,w): choose an earlier.")
+
+
+def _fits(sides, size) -> bool:
+    """Whether sides are those of a picture made smaller, to rounding: near its shape."""
+    (h, w), (height, width) = sides, size
+    return abs(h * width - w * height) <= height + width and h <= height and w <= width
 
 
 class _Enough(Exception):
@@ -133,14 +156,26 @@ def inputs_to(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Switch a model to eval mode in the block and give every submodule its own mode back after it. Lesson 00."""
     modes = [(module, module.training) for module in model.modules()]
-    try:
-        if any(mode for _, mode in modes):
-            model.eval()
-        yield model
-    finally:
+
+    def give_back():
         for module, mode in modes:
             if module.training != mode:
                 module.training = mode
+
+    try:
+        with ExitStack() as stack:
+            if any(mode for _, mode in modes):
+                model.eval()
+            kind = getattr(next(model.parameters(), None), "dtype", None)
+            if kind in (torch.float16, torch.bfloat16):  # pictures stay in float32: only the net computes in half
+                stack.enter_context(model.register_forward_pre_hook(lambda _, args: (args[0].to(kind), *args[1:])))
+            yield model
+    finally:
+        try:
+            give_back()
+        except KeyboardInterrupt:  # the stop button, just now
+            give_back()
+            raise
 
 
 @contextmanager

@@ -1,18 +1,17 @@
 """Pictures: the library, reading anything as a PIL image, a net's normalised input and back.
 
-Whatever takes a picture takes a library name ("koala": photograph before painting before cut-out;
-"objects/mammals/koala" is exact), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W),
-(H,W,C), (C,H,W), (1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1.
+Whatever takes a picture takes a library name ("koala": photograph before painting before cut-out; "mammals/koala" is
+the cut-out), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W), (H,W,C), (C,H,W),
+(1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1.
 """
 import csv
 import difflib
 import io
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ DATA = Path(os.environ.get("VIZHELPERS_DATA") or Path(__file__).resolve().parent
 MIN_SIDE = 8  # pixels; below this no net of the series sees anything
 MAX_PIXELS = 100_000_000  # refused from the header, so that a tiny file cannot fill the memory
 MAX_ASPECT = 20  # longer strips would grow enormous when their shorter side becomes 256
+LIMITS = f"at least {MIN_SIDE} x {MIN_SIDE} and at most {MAX_PIXELS // 10**6} million"  # as errors say it
 Picture = make_dataclass("Picture", "name path kind group subject author source licence".split(), frozen=True)
 
 
@@ -44,49 +44,44 @@ class ModelInfo:
     has_classifier: bool = True
 
 
-@lru_cache
+@cache
 def _index(data: Path) -> list[Picture]:
     if not (data / "index.csv").is_file():
         raise FileNotFoundError(f"there is no index.csv in {data}: set VIZHELPERS_DATA to the repository's data folder")
-    with open(data / "index.csv", newline="", encoding="utf-8") as file:
-        rows = {row.pop("file"): row for row in csv.DictReader(file)}
-    return sorted((Picture(os.path.splitext(f)[0], data / f, **row) for f, row in rows.items()), key=lambda p: p.name)
+    rows = csv.reader((data / "index.csv").read_text(encoding="utf-8").splitlines()[1:])
+    return sorted((Picture(os.path.splitext(f)[0], data / f, *rest) for f, *rest in rows), key=lambda p: p.name)
 
 
 def library(kind: str | None = None, group: str | None = None, subject: str | None = None) -> list[Picture]:
-    """The pictures in data/ that match every filter, by name; each has name, path, kind, ..., author, source, licence.
-    `kind` is "photos", "paintings" or "objects" (cut-outs with a mask); a filter may be a pattern ("wind*"). Lesson 00.
-    """
+    """The pictures in data/ that match every filter, by name, each with name, path, kind, ..., author, source, licence.
+    `kind` is "photos", "paintings" or "objects" (cut-outs with a mask); a filter may be a pattern: "w*". Lesson 00."""
     found = _index(DATA)
     for field, wanted in (("kind", kind), ("group", group), ("subject", subject)):
         valid = sorted({getattr(picture, field) for picture in found})
         found = [picture for picture in found if wanted is None or fnmatchcase(getattr(picture, field), wanted)]
         if not found:
-            near = ", ".join(map(repr, difflib.get_close_matches(wanted, valid, 8, 0)))
-            raise ValueError(f"no picture has {field} {wanted!r} here; choose from {near}")
-    return list(found)
+            valid = difflib.get_close_matches(wanted, valid, 8, 0)
+            raise ValueError(f"no picture has {field} {wanted!r} here; choose from {valid}")
+    return found
 
 
 def find_picture(name: str, kinds=("photos", "paintings", "objects")) -> Picture | None:
     """The library picture of that full name, group/subject or bare subject; the earlier kind wins."""
     key = name.strip().lower().replace(" ", "_").removesuffix(".webp")
-    for kind in kinds:
-        for p in _index(DATA):
-            if p.kind == kind and key in (p.name, p.subject, f"{p.group}/{p.subject}"):
-                return p
+    found = [p for p in _index(DATA) if p.kind in kinds and key in (p.name, p.subject, f"{p.group}/{p.subject}")]
+    return min(found, key=lambda p: kinds.index(p.kind), default=None)
 
 
 def load_image(source, *, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
     """Any picture as an upright RGB image of its own, 8 x 8 or more; `background` is under transparency. Lesson 00."""
     image = eight_bit(read_any(source))
-    if image.mode == "RGB":
-        return image
-    return Image.alpha_composite(Image.new("RGBA", image.size, as_colour(background)), image).convert("RGB")
+    ground = Image.new("RGBA", image.size, as_colour(background))
+    return image if image.mode == "RGB" else Image.alpha_composite(ground, image).convert("RGB")
 
 
 def named(images) -> dict[str, Image.Image]:
-    """Pictures by name, from a mapping, a list of names or pictures, or one of them."""
-    if not isinstance(images, Mapping):
+    """Pictures by name, from a dict, a list of names or pictures, or one of them."""
+    if not isinstance(images, dict):
         items = images if isinstance(images, list | tuple) else [images]
         images = {one if isinstance(one, str | Path) else f"picture {n}": one for n, one in enumerate(items)}
     if not images:
@@ -100,71 +95,65 @@ def read_any(source) -> Image.Image:
         return _decoded(io.BytesIO(source), f"the picture in these {len(source)} bytes")
     if isinstance(source, Image.Image):
         return _decoded(source, "the picture")
-    if isinstance(source, Tensor):
-        source = source.detach().float() if source.is_floating_point() else source  # numpy has no bfloat16
-        return _from_array(source.cpu().numpy(), "the tensor")
+    if isinstance(source, Tensor):  # numpy has no bfloat16
+        source = (source.detach().float() if source.is_floating_point() else source).cpu().numpy()
     if isinstance(source, np.ndarray):
         return _from_array(source, "the array")
-    source = find_picture(source) or source if isinstance(source, str) else source
+    if isinstance(source, str):
+        own = os.path.expanduser(source)  # an own file goes before a library picture of that name
+        source = own if Path(own).suffix and os.path.isfile(own) else find_picture(source) or own
     path = source.path if isinstance(source, Picture) else source
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"a picture is a name, path, bytes, array, tensor or PIL image, not {type(source).__name__}")
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         near = difflib.get_close_matches(Path(path).stem.lower(), {p.subject for p in _index(DATA)}, 4, 0.5)
-        near = f"the nearest library names are {', '.join(near)}" if near else "vh.library() lists what the library has"
-        error = FileNotFoundError if isinstance(path, Path) or Path(path).suffix else ValueError
-        raise error(f"there is no library picture and no file called {str(path)[-60:]!r}; {near}")
-    if os.path.isdir(path):
-        raise ValueError(f"'{path}' is a folder, not a picture; name one file in it")
+        is_path = isinstance(path, Path) or Path(path).suffix
+        error = FileNotFoundError if is_path and not os.path.isdir(path) else ValueError
+        says = f"there is no library picture and no file (a folder is none) called {str(path)[-60:]!r}"
+        raise error(f"{says}; vh.library() lists all names, near this one: {', '.join(near) or 'none'}")
     with open(path, "rb") as file:
         return _decoded(file, f"'{path}' ({os.path.getsize(path)} bytes)")
 
 
 def _decoded(source, label: str) -> Image.Image:
     """A decoded copy, turned as its EXIF says; the size is checked before decoding."""
-    with quiet():  # our own limit says in one sentence what PIL warns of
-        try:
+    try:
+        with quiet():  # our own limit says in one sentence what PIL warns of
             image = source if isinstance(source, Image.Image) else Image.open(source)
-        except Image.DecompressionBombError:
-            raise ValueError(f"{label} has far more than the {MAX_PIXELS // 10**6} million pixels allowed") from None
-        except Exception:
-            raise ValueError(f"{label} is damaged or not a picture; JPEG, PNG and WebP always work") from None
-        check_size(image.size, label)
-        try:
+            check_size(image.size, label)
             return ImageOps.exif_transpose(image)
-        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for the same broken file
-            raise ValueError(f"{label} is damaged and cannot be decoded ({error}); get it again") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{label} has far too many pixels: they are {LIMITS}") from None
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for the same broken file
+        if str(error).startswith(label):  # our own about the size
+            raise
+        heic = "a phone's HEIC where pillow-heif is installed"
+        raise ValueError(f"{label} is damaged or not a picture; JPEG, PNG and WebP always work, {heic}") from None
 
 
 def check_size(size: tuple[int, int], label: str) -> None:
-    says = f"{label} has {size[0]} x {size[1]} pixels"
-    if math.prod(size) > MAX_PIXELS:
-        raise ValueError(f"{says}, more than the {MAX_PIXELS // 10**6} million allowed")
-    if min(size) < MIN_SIDE:
-        raise ValueError(f"{says} and is too small; it needs at least {MIN_SIDE} x {MIN_SIDE}")
+    if min(size) < MIN_SIDE or math.prod(size) > MAX_PIXELS:
+        raise ValueError(f"{label} has {size[0]} x {size[1]} pixels, too small or too large: they are {LIMITS}")
 
 
 def _from_array(array: np.ndarray, label: str) -> Image.Image:  # 8-bit: L, RGB or RGBA
     if array.dtype != np.uint8 and array.dtype.kind not in "bf":
         raise TypeError(f"{label} holds {array.dtype} values of unknown scale; make it uint8 (0..255) or float (0..1)")
-    while array.ndim > 3 and array.shape[0] == 1:
-        array = array[0]
     shape = array.shape
-    if array.ndim == 3 and shape[-1] not in (1, 3, 4):  # as sides these would be too small
+    array = array[0] if array.ndim == 4 and len(array) == 1 else array
+    if array.ndim == 3 and array.shape[-1] not in (1, 3, 4):  # as sides these would be too small
         array = np.moveaxis(array, 0, -1)
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
+    if array.ndim < 2 or array.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError(f"{label} has shape {shape}; one picture is (H,W), (H,W,C) or (C,H,W), C = 1, 3 or 4")
     check_size(array.shape[1::-1], label)
     if array.dtype != np.uint8:
         array = array.astype(np.float64)
         low, high = array.min(), array.max()
-        if not np.isfinite(low + high):
-            raise ValueError(f"{label} contains NaN or infinite values; mend it before it is shown to a net")
-        if low < -1e-6 or high > 1 + 1e-6:
-            what = "looks normalised; use to_display" if low < 0 else "is outside 0..1; divide it by the value of white"
-            raise ValueError(f"{label} with values from {low:.3g} to {high:.6g} {what} first")
+        if not (low >= -1e-6 and high <= 1 + 1e-6):  # also NaN
+            advice = "divide by the value of white, use to_display on what is normalised, mend NaN"
+            raise ValueError(f"{label} has values from {low:.3g} to {high:.6g}, outside 0..1: {advice}")
         array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
-    return Image.fromarray(np.array(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array, order="C"))
+    return Image.fromarray(np.array(array[..., 0] if array.shape[2:] == (1,) else array, order="C"))
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
@@ -186,33 +175,25 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     """A picture, a list or a batch (N,3,H,W) of values 0..1 as the model (none: ImageNet's) wants it, normalised.
     `size` is the side of the square cut from the middle; `crop=False` keeps the whole picture, its shorter side
     becoming `size`; (H, W) resizes to exactly that. Equal to torchvision's transforms, pixel for pixel. Lesson 00."""
-    from torchvision.transforms.functional import pil_to_tensor
-    many = list(image) if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4 else [image]
-    if not many:
-        raise ValueError("to_input got an empty list; give at least one picture")
-    place = device or (device_of(model) if isinstance(model, nn.Module) else best_device())
-    pictures = [_resized(load_image(one), model, size, crop) for one in many]
-    if len({picture.size for picture in pictures}) > 1:
-        raise ValueError("with crop=False the pictures have different sizes; give size=(H, W) or one picture at a time")
-    return from_pixels(model, torch.stack([pil_to_tensor(picture) for picture in pictures]).to(place).float() / 255)
-
-
-def _resized(image: Image.Image, model, size, crop: bool) -> Image.Image:
     from torchvision.transforms import InterpolationMode, functional
+    many = image if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4 else [image]
+    place = device or (device_of(model) if isinstance(model, nn.Module) else best_device())
     side, shorter, interpolation = expected(model, "input_size", "resize_size", "interpolation")
-    how, size = InterpolationMode(interpolation), side if size is None else size
-    sides = list(size) if isinstance(size, tuple | list) else [size]
-    whole = all(isinstance(s, int | np.integer) and s >= MIN_SIDE for s in sides)
-    if len(sides) > 2 or not whole or math.prod(sides) > MAX_PIXELS:
+    sides = list(size) if isinstance(size, tuple | list) else [side if size is None else size]
+    if len(sides) not in (1, 2) or not all(isinstance(s, int | np.integer) and s >= MIN_SIDE for s in sides):
         raise ValueError(f"size={size!r} must be one whole number of pixels or (H, W), each at least {MIN_SIDE}")
-    if len(sides) == 2:
-        return functional.resize(image, sides, how)
-    goal, ratio = round(sides[0] * shorter / side) if crop else int(sides[0]), max(image.size) / min(image.size)
-    if ratio > MAX_ASPECT or goal * goal * ratio > MAX_PIXELS:
-        raise ValueError(f"size={size!r} makes a picture longer than {MAX_ASPECT}:1 or larger than "
-                         f"{MAX_PIXELS // 10**6} million pixels; cut a piece out or give size=(H, W)")  # fmt: skip
-    image = functional.resize(image, goal, how)
-    return functional.center_crop(image, sides[0]) if crop else image
+    crop, pictures = crop and len(sides) == 1, []
+    goal = [round(sides[0] * shorter / side)] if crop else sides
+    for picture in map(load_image, many):
+        ratio = max(picture.size) / min(picture.size) if len(sides) == 1 else 1
+        if ratio > MAX_ASPECT or goal[0] * goal[-1] * ratio > MAX_PIXELS:
+            longest = f"{MAX_ASPECT}:1 or {MAX_PIXELS // 10**6} million pixels"
+            raise ValueError(f"size={size!r} makes more than {longest}; cut a piece out or give size=(H, W)")
+        picture = functional.resize(picture, goal, InterpolationMode(interpolation))
+        pictures.append(functional.pil_to_tensor(functional.center_crop(picture, sides) if crop else picture))
+    if len({picture.shape for picture in pictures}) != 1:
+        raise ValueError("the list is empty, or the pictures have different sizes with crop=False: give size=(H, W)")
+    return from_pixels(model, torch.stack(pictures).to(place).float() / 255)
 
 
 def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
@@ -223,7 +204,7 @@ def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
 def to_display(x: Tensor, model=None) -> Tensor:
     """Normalised `(N,3,H,W)` or `(3,H,W)` as pixels to be drawn: `(N,3,H,W)`, 0..1 (clamped), on the CPU. Lesson 00."""
     if not isinstance(x, Tensor) or x.ndim not in (3, 4) or x.shape[-3] != 3:
-        found = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        found = f"{type(x).__name__} {tuple(getattr(x, 'shape', ()))}"
         raise ValueError(f"to_display takes a tensor (N,3,H,W) or (3,H,W) from to_input, not {found}")
     return to_pixels(model, x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])).clamp(0, 1)
 
@@ -250,9 +231,9 @@ def from_pixels(model, pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
-def black(model) -> Tensor:
-    """A black pixel as the net's normalised input, `(1,3,1,1)`, on the CPU."""
-    return from_pixels(model, torch.zeros(1, 3, 1, 1))
+def black(model, like: Tensor | None = None) -> Tensor:
+    """A black pixel as the net's normalised input, `(1,3,1,1)`, with the type and device of `like`."""
+    return from_pixels(model, torch.zeros(1, 3, 1, 1) if like is None else like.new_zeros(1, 3, 1, 1))
 
 
 def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -85,13 +85,11 @@ def _pixel_boxes(boxes, names, size) -> list[tuple[int, int, int, int]]:
         raise ValueError(f"compose_scene got {len(boxes)} boxes for {len(names)} objects; give one box per object")
     cells = []
     for box in boxes:
-        if len(box) != 4 or not all(-2 <= number <= 2 for number in box):
-            raise ValueError(f"box {box} must be (left, top, width, height) in fractions of the scene, such as 0.5")
-        left, top, w, h = box
-        cell = round(left * width), round(top * height), round((left + w) * width), round((top + h) * height)
-        if cell[2] <= cell[0] or cell[3] <= cell[1]:
-            raise ValueError(f"box {box} is less than one pixel wide or high; enlarge it")
-        cells.append(cell)
+        left, top, w, h = box if len(box) == 4 else [0] * 4
+        cell = [round(edge) for edge in (left * width, top * height, (left + w) * width, (top + h) * height)]
+        if max(map(abs, box)) > 2 or cell[2] <= cell[0] or cell[3] <= cell[1]:
+            raise ValueError(f"box {box} must be (left, top, width, height) in fractions of the scene, a pixel or more")
+        cells.append(tuple(cell))
     return cells
 
 

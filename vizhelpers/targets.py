@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .device import check_same_device, device_of, info_of
-from .hooks import capture, evaluating, outputs_until, resolve_layer, with_gradients
+from .hooks import capture, evaluating, maps_of, outputs_until, resolve_layer, with_gradients
 
 
 class Neuron(NamedTuple):
@@ -84,7 +84,7 @@ def _index(labels: Sequence[str], target: int | str) -> int:
     raise ValueError(f"No class is called {target!r}; nearest: {', '.join(map(repr, near))}.")
 
 
-def resolve_target(model: nn.Module, target: int | str | Sequence[int | str] | Tensor, n: int) -> Tensor:
+def resolve_target(model: nn.Module, target: int | str | Sequence[int | str] | Tensor, n: int, count=None) -> Tensor:
     """A class number for each of n pictures, LongTensor `(n,)` on its device, from one target or n. Lesson 05."""
     single = isinstance(target, (int, str)) or getattr(target, "ndim", 1) == 0
     if not single and (not hasattr(target, "__len__") or getattr(target, "ndim", 1) != 1):
@@ -92,7 +92,7 @@ def resolve_target(model: nn.Module, target: int | str | Sequence[int | str] | T
     targets = [target] * n if single else target.tolist() if isinstance(target, Tensor) else list(target)
     if len(targets) != n:
         raise ValueError(f"There are {len(targets)} targets for {n} pictures: give one for all, or one for each.")
-    labels = categories(model)
+    labels = categories(model, count)
     return torch.tensor([_index(labels, t) for t in targets], dtype=torch.long, device=device_of(model))
 
 
@@ -108,7 +108,7 @@ def settled(model: nn.Module, x: Tensor, target: Target) -> Neuron | Tensor:
 
 def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
     """What `settled` gave, for these pictures of the batch, in this order."""
-    return target if isinstance(target, Neuron) else target[list(rows)]
+    return target if isinstance(target, Neuron) else target[torch.tensor(rows, device=target.device)]
 
 
 def class_scores(model: nn.Module, x: Tensor) -> Tensor:
@@ -121,7 +121,18 @@ def class_scores(model: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise ValueError(f"{type(model).__name__} returns {shape}, not class scores (N,C): take a net that has.")
-    return out
+    if out.isnan().any():
+        raise ValueError(f"This {type(model).__name__} answers NaN: look for it in the input and in the weights.")
+    return out if out.dtype == torch.float64 else out.float()
+
+
+def has_classes(model: nn.Module, x: Tensor) -> bool:
+    """Whether a net puts out class scores for these pictures, by trying."""
+    try:
+        with torch.no_grad():
+            return class_scores(model, x[:1]).shape[1] > 1
+    except ValueError:
+        return False
 
 
 def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | list[list[Prediction]]:
@@ -129,7 +140,7 @@ def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | 
     if top < 1:
         raise ValueError(f"top is the number of classes to list, at least 1, not {top}.")
     with torch.no_grad():
-        logits = class_scores(model, x).float()
+        logits = class_scores(model, x)
     labels, rows = categories(model, logits.shape[1]), []
     for row, chances in zip(logits, logits.softmax(1), strict=True):
         best = chances.topk(min(top, len(chances))).indices.tolist()
@@ -143,19 +154,22 @@ def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = T
     """
     if not isinstance(target, Neuron):
         scores = class_scores(model, x)
-        wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x)).to(scores.device)
+        count = scores.shape[1]  # what ran, not what was defined last
+        wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x), count).to(scores.device)
         return scores.gather(1, wanted[:, None])[:, 0]
     check_same_device(model, x)
     with evaluating(model):
-        if not whole:
-            return _value(outputs_until(model, x, target.layer)[resolve_layer(model, target.layer)[0]], target)
-        with capture(model, target.layer) as acts:
-            model(x)
-    return _value(acts[target.layer], target)
+        if whole:
+            with capture(model, target.layer) as acts:
+                model(x)
+            return _value(acts[target.layer], target, x.shape[2:])
+        name = resolve_layer(model, target.layer)[0]
+        return _value(outputs_until(model, x, name)[name], target, x.shape[2:])
 
 
-def _value(out: Tensor, neuron: Neuron) -> Tensor:
+def _value(out: Tensor, neuron: Neuron, size: tuple[int, int]) -> Tensor:
     layer, channel, *place = neuron
+    out = maps_of(out, size) if out.dim() == 4 else out
     if not 0 <= channel < out.shape[1]:
         raise ValueError(f"Layer {layer!r} has channels 0 to {out.shape[1] - 1}, not {channel}.")
     if place == [None, None]:
@@ -176,5 +190,13 @@ def differentiable(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
 def input_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient of the score with respect to the picture, `(N,3,H,W)`, signed, detached."""
     with differentiable(model, x) as leaf:
-        (gradient,) = torch.autograd.grad(score(model, leaf, target).sum(), leaf)
-    return gradient
+        return gradient_of(score(model, leaf, target).sum(), leaf)
+
+
+def gradient_of(total: Tensor, leaf: Tensor) -> Tensor:
+    """The gradient of a number with respect to what it was made from, or a sentence where the net cuts the way."""
+    found = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+    if found is None:
+        raise ValueError("No gradient reaches the input: somewhere in the net's forward pass no_grad, detach or a step "
+                         "without a derivative (argmax, rounding) cuts it off.")  # fmt: skip
+    return found

@@ -8,16 +8,15 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
 from inspect import signature
-from threading import RLock, get_ident
+from threading import RLock
 from time import perf_counter
 
 import ipywidgets as W
 from PIL import Image
 
-from ..device import info_of
 from ..methods.activations import channel_response
 from ..render import row, to_picture, to_png
-from ..targets import Neuron, categories, class_index, predict
+from ..targets import Neuron, categories, class_index, has_classes, predict
 
 
 class Html(str):
@@ -27,21 +26,19 @@ class Html(str):
 class Explorer(W.VBox):
     """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
     `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches; a number takes the
-    place of a value of its name. A control is a list (drop-down), a `range` or `slide(...)`, `Classes`, a `Search`, or
-    any widget with a value. `wait` is the text while something is computed that is too slow to follow a slider."""
+    place of a value of its name. A control is a list (drop-down), a `range`, `slide(...)`, `Classes`, a `Search` or any
+    widget with a value. `wait` is the text while something is computed that is too slow to follow a slider."""
     def __init__(self, look: Callable, *, wait: str = "", **controls):
-        self.look, self.wait, self.images, self.result, self.lock, self.mover = look, wait, [], None, RLock(), None
+        self.look, self.wait, self.images, self.result, self.lock, self.moving = look, wait, [], None, RLock(), False
         self.text, self.pictures = W.HTML(), W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         self.controls, rows = {}, []
         for name, control in controls.items():
             if not isinstance(control, W.Widget):
                 control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
             control.description = control.description or name
-            if isinstance(control, Search):
-                control.observe(partial(self._searched, control.find), "value")
-            else:
+            control.observe(partial(self._moved, name), "value")
+            if not isinstance(control, Search):
                 self.controls[name] = control
-                control.observe(partial(self._moved, name), "value")
             if len(getattr(control, "options", "any")) > 1 or hasattr(control, "ask"):  # else nothing to choose
                 rows.append(W.HBox([control, *getattr(control, "beside", [])]))
         super().__init__([*rows, self.text, self.pictures], layout=W.Layout(align_items="flex-start"))
@@ -50,30 +47,27 @@ class Explorer(W.VBox):
 
     @contextmanager
     def _alone(self):
-        """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself."""
+        """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself.
+        No front end shows the exceptions of a control's action, so the page says them, too."""
         with self.lock:
-            before, self.mover = self.mover, get_ident()
+            before, self.moving = self.moving, True
             try:
                 yield
+            except Exception as error:
+                self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
+                raise
             finally:
-                self.mover = before
-
-    def _moved(self, name: str, change) -> None:
-        if self.mover != get_ident() and change.new != "":  # emptied to type another name
-            self.said(lambda: self.set(**{name: self.controls[name].value}))
-
-    def _searched(self, find: Callable, change) -> None:
-        if change.new.strip():
-            self.said(lambda: self.set(**find(change.new.strip())))
+                self.moving = before
 
     def said(self, action: Callable[[], object]) -> None:
-        """Run an action of a control; no front end shows its exceptions, so say them on the page too."""
-        try:
-            with self._alone():
-                action()
-        except Exception as error:
-            self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
-            raise
+        with self._alone():
+            action()
+
+    def _moved(self, name: str, change) -> None:
+        with self.lock:  # another thread's action ends first; one of this thread is what moves the control
+            if not self.moving and (words := str(change.new).strip()):  # not emptied to type another name
+                search = isinstance(change.owner, Search)
+                self.said(lambda: self.set(**change.owner.find(words) if search else {name: change.owner.value}))
 
     def set(self, **values) -> None:
         """Move controls, ask those that depend on them anew what there is to choose, draw once."""
@@ -88,9 +82,7 @@ class Explorer(W.VBox):
                         control.max = choices[-1]  # clips a larger value
                     else:
                         control.options = choices
-                    if value is not None:
-                        values.setdefault(name, value)
-                    moved.add(name)
+                    values.setdefault(name, control.value if value is None else value)
                 if name in values:
                     control.value = values[name]
                     moved.add(name)
@@ -122,8 +114,8 @@ class Explorer(W.VBox):
         return row([Image.open(io.BytesIO(image.value)) for image in self.images])
 
     def _repr_mimebundle_(self, **kwargs):
-        still = base64.b64encode(to_png(self.still())).decode()
-        return (super()._repr_mimebundle_(**kwargs) or {}) | {"image/png": still}
+        still = {"image/png": base64.b64encode(to_png(self.still())).decode()}
+        return (super()._repr_mimebundle_(**kwargs) or {}) | still
 
 
 class Stepwise(Explorer):
@@ -163,32 +155,29 @@ class Stepwise(Explorer):
             at_once = True
         while at_once and self._running:
             self._step()
-        if self._running:
-            self._tick(loop, self.job)
+
+        def tick(job):  # one step, then give way: a click on Stop is handled before the next one
+            if self._running and job is self.job:
+                self.said(self._step)
+                loop.call_later(0.02, tick, job)
+
+        tick(self.job)
 
     def halt(self) -> None:
         """Stop after the step that runs; what is done is kept, and Start goes on from there."""
         self._set_running(False)
         self.draw()
 
-    def _tick(self, loop, job) -> None:
-        """One step, then give way: a click on Stop is handled before the next one."""
-        if self._running and job is self.job:
-            self.said(self._step)
-            loop.call_later(0.02, self._tick, loop, job)
-
     def _step(self) -> None:
-        begun = perf_counter()
+        running, begun = False, perf_counter()
         try:
             self.job.step()
             self.spent += perf_counter() - begun
-            if self.job.done == self.job.total:
-                self._set_running(False)
-            if self.job.done % self.every == 0 or not self._running:
+            if self.job.done % self.every == 0 or self.job.done == self.job.total:
                 self.draw()
-        except Exception:
-            self._set_running(False)
-            raise
+            running = self.job.done < self.job.total
+        finally:  # an error ends it, too
+            self._set_running(running)
 
     def _set_running(self, running: bool) -> None:
         self._running = self.start.disabled = running
@@ -203,11 +192,11 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
     how = dict(continuous_update=not slow, layout=W.Layout(width="480px", max_width="80%"))
     if isinstance(choices, list):
         control = W.SelectionSlider(options=choices, **how)
-    elif callable(choices):
+    elif isinstance(choices, range):
+        control = W.IntSlider(min=choices[0], max=choices[-1], step=choices.step, **how)
+    else:
         control = W.IntSlider(max=start or 0, **how)
         control.ask = choices
-    else:
-        control = W.IntSlider(min=choices[0], max=choices[-1], step=choices.step, **how)
     if start is not None:
         control.value = start
     control.acts, control.beside = acts, []
@@ -218,8 +207,8 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
         else:
             control.value += by * control.step  # stays between its ends by itself
 
-    for sign, by, tip in (("◀", -1, "one back"), ("▶", 1, "one on")):  # Notebook 7 keeps the arrow keys for itself
-        button = W.Button(description=sign, tooltip=tip, layout=W.Layout(width="36px"))
+    for sign, by in (("◀", -1), ("▶", 1)):  # Notebook 7 keeps the arrow keys for itself
+        button = W.Button(description=sign, tooltip="one back" if by < 0 else "one on", layout=W.Layout(width="36px"))
         button.on_click(lambda _, by=by: move(by))
         control.beside.append(button)
     if play:
@@ -240,27 +229,26 @@ class Classes(W.Dropdown):
     On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s."""
     def __init__(self, model, inputs: dict, layer: str):
         self.model, self.inputs = model, inputs
-        self.layer = None if getattr(info_of(model), "has_classifier", True) else layer
-        word = "channel" if self.layer else "class"
-        super().__init__(description=word)
-        self.search = Search(self.find, f"another {word}, then Enter")
+        self.layer = None if has_classes(model, next(iter(inputs.values()))) else layer
+        super().__init__(description="channel" if self.layer else "class")
+        self.search = Search(self.find, f"another {self.description}, then Enter")
 
     def ask(self, picture: str) -> tuple[list, int | Neuron]:
         x = self.inputs[picture]
         if self.layer:
-            means, channels = channel_response(self.model, x, self.layer)[0].topk(5)
-            found = [(f"{self.layer} channel {k}, mean {v:.2f}", Neuron(self.layer, k))
-                     for v, k in zip(means.tolist(), channels.tolist(), strict=True)]  # fmt: skip
+            means = channel_response(self.model, x, self.layer)[0]
+            found = [(f"{self.layer} channel {k}, mean {means[k]:.2f}", Neuron(self.layer, k))
+                     for k in means.topk(5).indices.tolist()]  # fmt: skip
         else:
             found = [(f"{p.label} {p.probability:.1%}", p.index) for p in predict(self.model, x)]
         return found, found[0][1]
 
     def find(self, words: str) -> dict:
-        number = int(words) if self.layer or words.isdigit() else words
         if self.layer:
-            target, label = Neuron(self.layer, number), f"{self.layer} channel {number}"
+            target = Neuron(self.layer, int(words))
+            label = f"{self.layer} channel {target.channel}"
         else:
-            target = class_index(self.model, number)
+            target = class_index(self.model, int(words) if words.isdigit() else words)
             label = categories(self.model)[target]
         if target not in dict(self.options).values():
             self.options = [*self.options, (label, target)]

@@ -124,7 +124,8 @@ def explore_deconvnet(model: nn.Module, x, layers, *, count=9, maxima=None, star
     def look(layer, channel):
         patches, crops, side, said = found(layer, channel)
         with quiet():  # a silent channel: the text says so
-            back = deconvnet(model, x[[p.picture for p in patches]].to(device_of(model)), layer, channel).cpu()
+            strongest = torch.stack([x[p.picture] for p in patches]).to(device_of(model))
+            back = deconvnet(model, strongest, layer, channel).cpu()
         cut = [p.cut(render.to_picture(g)) for p, g in zip(patches, render.gradient_picture(back), strict=True)]
         text = (f"{said} | left: the {side} pixels that each unit sees | right: their reconstructions, each on its own "
                 "scale, grey is 0")  # fmt: skip

@@ -4,8 +4,8 @@ from functools import cache, lru_cache
 import torch
 from torch import nn
 
-from ..device import info_of, quiet
-from ..hooks import capture, resolve_layer
+from ..device import quiet
+from ..hooks import capture, maps_of, resolve_layer
 from ..images import inputs_of, to_display
 from ..methods.activations import activations
 from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
@@ -13,7 +13,7 @@ from ..methods.gradients import deconvnet_gradient, gradient, guided_backprop, p
 from ..methods.scoreboard import METHODS, laboratory, method_called, sanity_check
 from ..methods.trust import insertion_deletion, pixel_order, stages, without
 from ..render import coloured, curve_picture, gradient_picture, overlay, sheet, titled, to_picture
-from ..targets import Neuron, categories, differentiable, layer_names, predict, score, settled
+from ..targets import Neuron, categories, differentiable, has_classes, layer_names, predict, score, settled
 from .base import Classes, Explorer, slide
 
 
@@ -62,7 +62,7 @@ def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -
     `classes` are by default the two most probable of every picture. `.result` is `(picture, explain, layer, channel,
     part, colour, target, gradients)`, the target a label or a `Neuron`."""
     inputs, by_channel = inputs_of(images, model), "a channel (sliders)"
-    if classes is None and getattr(info_of(model), "has_classifier", True):
+    if classes is None and has_classes(model, next(iter(inputs.values()))):
         classes = [p.label for x in inputs.values() for p in predict(model, x, top=2)]
     layers, first = list(layers or layer_names(model, nn.Conv2d)), next(iter(inputs.values()))
     channels = cache(lambda layer: (range(activations(model, first, layer).shape[1]), None))
@@ -113,6 +113,7 @@ def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
             heat = {("CAM", layers[0]): (torch.zeros(1, 1), str(refusal))}
         for layer, a, g in zip(layers, maps, grads, strict=True):
             a, slope = a.detach(), torch.zeros_like(a) if g is None else g
+            a, slope = maps_of(a, x.shape[2:], layer), maps_of(slope, x.shape[2:], layer)
             for method, weights in (("Grad-CAM", slope.mean((2, 3))), ("Grad-CAM++", plus_plus_weights(a, slope))):
                 one = torch.einsum("nkhw,nk->hw", a, weights).relu().cpu()
                 heat[method, layer] = one, "it lies behind" if g is None else "" if one.any() else why_empty(a, g)

@@ -2,6 +2,7 @@
 import csv
 import html
 import io
+import math
 import re
 import zlib
 from collections import defaultdict, namedtuple
@@ -29,8 +30,7 @@ Answer = namedtuple("Answer", "observer trial file shape texture answer seconds"
 
 def explore_stimuli(models: dict) -> Explorer:
     """Choose a shape and a texture, see the stimulus and what each net (name -> classifier) makes of it. Lesson 12.
-    `.result` is `(shape, texture, stimulus, decisions, outside)`, the last two by net: its decision, and the
-    probability of all classes that are in no category."""
+    `.result` is `(shape, texture, stimulus, decisions, outside)`, `outside` the probability outside the categories."""
     if not models:
         raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
     by_pair, categories = {(s.shape, s.texture): s for s in cue.cue_stimuli()}, cue.cue_categories()
@@ -60,21 +60,20 @@ def explore_stimuli(models: dict) -> Explorer:
 def save_answer(path: Path, answer: Answer) -> None:
     """Append one answer; the first one makes folder and file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [] if path.exists() else [Answer._fields]
+    head = [] if path.exists() else [Answer._fields]
     with open(path, "a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([*rows, [*answer[:-1], f"{answer.seconds:.3f}"]])
+        csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{answer.seconds:.3f}")])
 
 
 def load_answers(path: str | Path) -> list[Answer]:
     """The answers in one file."""
     rows = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
-    if missing := set(Answer._fields) - set(rows.fieldnames or ()):
-        raise ValueError(f"{str(path)!r} holds no answers: the columns {', '.join(sorted(missing))} are missing.")
     try:
         found = [Answer(*(row[column] for column in Answer._fields)) for row in rows]
         return [a._replace(trial=int(a.trial), seconds=float(a.seconds)) for a in found]
-    except (TypeError, ValueError):
-        raise ValueError(f"{str(path)!r} is damaged: a row has no number where one belongs; mend it.") from None
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{str(path)!r} is damaged or holds no answers: it should have the columns "
+                         f"{', '.join(Answer._fields)}, with numbers for trial and seconds.") from None  # fmt: skip
 
 
 def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
@@ -84,8 +83,9 @@ def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
     if not paths:
         raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
     found = defaultdict(list)
-    for answer in (answer for path in paths for answer in load_answers(path)):
-        found[answer.observer].append(cue.Decision(answer.shape, answer.texture, answer.answer))
+    for path in paths:
+        for answer in load_answers(path):
+            found[answer.observer].append(cue.Decision(answer.shape, answer.texture, answer.answer))
     return dict(found)
 
 
@@ -135,7 +135,7 @@ class explore_observer(Explorer):
         self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.text,
                          W.HBox([self.trial, grid]), self.pictures]  # fmt: skip
         self.start.on_click(lambda _: self.said(self.next))
-        self.pause.on_click(lambda _: self.said(self.stop))
+        self.pause.on_click(lambda _: self.said(lambda: self.next(pause=True)))
         for name, button in self.choices.items():
             button.on_click(lambda _, name=name: self.said(lambda: self.choose(name)))
 
@@ -149,9 +149,9 @@ class explore_observer(Explorer):
         self.answers = [a for a in found.values() if a.file in {s.path.name for s in order}]
         self.left = [s for s in order if s.path.name not in found]
 
-    def next(self) -> None:
-        """Send the trial that comes next; after the last one show the result."""
-        self.current = self.left[0] if self.left else None
+    def next(self, pause: bool = False) -> None:
+        """Send the trial that comes next; after the last one, or in a pause, show the result."""
+        self.current = None if pause or not self.left else self.left[0]
         self.draw()
         if self.current:
             self.trial.value = trial_picture(self.current.path, seed=len(self.answers))
@@ -165,17 +165,12 @@ class explore_observer(Explorer):
         if seconds < FIXATION / 1000:
             self.text.value = "That was before the picture came: wait for it."
             return
-        path, shape, texture = self.current
-        answer = Answer(self.name, len(self.answers) + 1, path.name, shape, texture, category, seconds)
+        path, *cues = self.current
+        answer = Answer(self.name, len(self.answers) + 1, path.name, *cues, category, seconds)
         save_answer(self.path, answer)
         self.answers.append(answer)
         self.left.pop(0)
         self.next()
-
-    def stop(self) -> None:
-        """Pause: the trial on the screen comes again."""
-        self.current = None
-        self.draw()
 
     def state(self, observer: str):
         """What the page shows now; while a trial runs the chart stays as it was."""
@@ -186,12 +181,11 @@ class explore_observer(Explorer):
         self.start.disabled, self.start.description = running or not self.left, "Go on" if self.answers else "Start"
         for button in (self.pause, *self.choices.values()):
             button.disabled = not running
-        numbers = {"done": len(self.answers), "total": len(self.order), "bias": bias, "answers": list(self.answers)}
+        numbers = dict(done=len(self.answers), total=len(self.order), bias=bias, answers=list(self.answers))
         if running:
             text = f"{len(self.left)} to go. Look at the cross. What is the <b>object</b>? Click at once, or guess."
             return Html(text), [self.chart], numbers
-        said = [f"<b>{html.escape(observer)}</b>: {len(self.answers)} of {len(self.order)} trials"]
-        found = self.nets
+        said, found = [f"<b>{html.escape(observer)}</b>: {len(self.answers)} of {len(self.order)} trials"], self.nets
         if bias.shape + bias.texture:
             found = {f"you ({observer})": bias} | self.nets
             said.append("Shape bias {:.0%}, 95 % interval {:.0%} to {:.0%} ".format(bias.bias, *bias.ci95) +
@@ -200,7 +194,7 @@ class explore_observer(Explorer):
             said.append(f"A cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what "
                         "the <b>object</b> was. Every answer starts the next trial. Press "
                         f"<b>{self.start.description}</b>")  # fmt: skip
-        if bias.no_conflict == bias.no_conflict:  # not NaN
+        if not math.isnan(bias.no_conflict):
             said.append(f"Without a conflict {bias.no_conflict:.0%} right")
         self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), GREY))
         self.chart = bias_picture(found) if found else np.full((24, 24, 3), 255, np.uint8)

@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..device import check_same_device, device_of, in_batches
-from ..hooks import capture, evaluating, outputs_until, resolve_layer
+from ..device import channels_of, check_same_device, device_of, in_batches
+from ..hooks import capture, evaluating, maps_of, outputs_until, resolve_layer
 
 LONGEST = 1500  # pixels of the longest picture on which a receptive field is looked for
 
@@ -28,6 +28,7 @@ def activations(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Tensor:
 def channel_response(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Tensor:
     """The mean response of each channel to each picture after a ReLU, `(N,K)`, 0 or more: the bars of lesson 02."""
     out = activations(model, x, layer).relu()
+    out = maps_of(out, x.shape[2:]) if out.dim() == 4 else out
     return out.flatten(2).mean(2) if out.dim() > 2 else out
 
 
@@ -139,7 +140,7 @@ def _sight(model, layer, axis, picture, side, channel):
     Columns of NaN make NaN of every unit that sees one of them, in any net: how many it takes is found by bisection."""
     like, error = next(model.parameters(), torch.zeros(())), None
     for across in (16, 32, 64, 128, picture[1 - axis]):  # the narrowest that reaches the layer
-        x = like.new_ones(1, 3, *((side, across) if axis == 0 else (across, side)))
+        x = like.new_ones(1, channels_of(model), *((side, across) if axis == 0 else (across, side)))
         with torch.no_grad(), evaluating(model), capture(model, layer) as acts:
             try:
                 model(x)
@@ -156,8 +157,8 @@ def _sight(model, layer, axis, picture, side, channel):
         hidden.narrow(2 + axis, begin, end - begin).fill_(torch.nan)
         # cuDNN's fast convolutions compute a tile at once, NaN would leave its window
         with torch.no_grad(), evaluating(model), torch.backends.cudnn.flags(enabled=False), _OneOfAll():
-            maps = outputs_until(model, hidden, layer)[layer][0]
-        return (maps if channel is None else maps[[channel]]).isnan().any(0).any(1 - axis).tolist()
+            maps = maps_of(outputs_until(model, hidden, layer)[layer], hidden.shape[2:], layer)[0]
+        return (maps if channel is None else maps.narrow(0, channel, 1)).isnan().any(0).any(1 - axis).tolist()
 
     def first(unit: int) -> int:
         return bisect_left(range(side), True, key=lambda n: touched(0, n + 1)[unit])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import check_same_device
-from ..hooks import capture, evaluating, with_gradients
+from ..hooks import capture, evaluating, maps_of, with_gradients
 from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, resolve_target, score, settled
 from .gradients import guided_backprop
@@ -16,15 +16,15 @@ Layer = str | nn.Module | None  # a dotted name, a module, or the method's own c
 _NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten, nn.Unflatten)
 
 
-_known: WeakKeyDictionary[nn.Module, dict] = WeakKeyDictionary()  # (size of picture, *its modules) -> answer
+_known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> (size, *its modules), what was seen
 
 
-def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None]:
-    """The layers that put out maps, in running order, and the last linear layer or convolution that ran."""
+def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None, bool]:
+    """The layers that put out maps, in running order, the last linear layer or convolution, if tokens (N,T,D) run."""
     check_same_device(model, x)
     modules = {name: module for name, module in model.named_modules() if name}
-    known, key = _known.setdefault(model, {}), (x.shape[1:], *modules.items())
-    if key not in known:
+    key = (x.shape[1:], *modules.items())
+    if _known.get(model, ("",))[0] != key:
         with torch.no_grad(), evaluating(model), capture(model, *modules) as acts:
             model(x[:1])
         layers = [
@@ -33,22 +33,24 @@ def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None]:
             and type(modules[name]) not in _NO_LAYERS_OF_THEIR_OWN and "Pool" not in type(modules[name]).__name__
         ]  # fmt: skip
         heads = [name for name in acts.calls if isinstance(modules[name], (nn.Linear, nn.Conv2d))]
-        known[key] = layers, [None, *heads][-1]
-    return known[key]
+        tokens = any(isinstance(outs[0], Tensor) and outs[0].dim() == 3 for outs in acts.calls.values())
+        _known[model] = key, (layers, [None, *heads][-1], tokens)
+    return _known[model][1]
 
 
 def map_layers(model: nn.Module, x: Tensor) -> list[str]:
     """The layers on the way through a net that put out maps, in running order, blocks as a whole."""
-    layers, _ = _anatomy(model, x)
+    layers = _anatomy(model, x)[0]
     outer = [name for name in layers if not any(name.startswith(block + ".") for block in layers)]
     return outer if len(outer) > 2 else layers
 
 
 def cam_layer(model: nn.Module, x: Tensor) -> str:
     """The layer that CAM methods take by default: the last stack of maps before pooling and classifier. Lesson 08."""
-    found = [n for n in _anatomy(model, x)[0] if n.split(".")[0] not in ("classifier", "fc", "head")]
-    if not found:
-        raise ValueError(f"No layer of this {type(model).__name__} puts out maps (N,K,h,w): name one with layer=.")
+    found = [n for n in _anatomy(model, x)[0] if not {"classifier", "fc", "head"} & {*n.split(".")}]
+    if not found or (len(found) == 1 and _anatomy(model, x)[2]):
+        raise ValueError(f"This {type(model).__name__} has no late maps (N,K,h,w): name a layer with layer=. Tokens "
+                         "(N,T,D) are taken as a grid where their number, without class tokens, is a square.")
     return found[-1]
 
 
@@ -120,11 +122,12 @@ def _maps_and_gradients(model: nn.Module, x: Tensor, target: Target, layer: Laye
     layer = cam_layer(model, x) if layer is None else layer
     with with_gradients(), capture(model, layer, leaf=True) as acts:
         total = score(model, x.detach().clone(), target).sum()
-        maps = acts.maps(layer)
-        (g,) = torch.autograd.grad(total, maps, allow_unused=True) if total.requires_grad else (None,)
+        maps, out = acts.maps(layer), acts[layer]
+        (g,) = torch.autograd.grad(total, out, allow_unused=True) if total.requires_grad else (None,)
     if g is None:
-        raise ValueError(f"The target does not depend on layer {layer!r}: choose a layer before it.")
-    return maps.detach(), g
+        raise ValueError(f"No gradient of the target reaches layer {layer!r}: it lies behind, or no_grad, detach or a "
+                         "step without a derivative cuts the way. Choose another layer.")  # fmt: skip
+    return maps.detach(), maps_of(g, x.shape[2:], layer)
 
 
 def why_empty(maps: Tensor, g: Tensor) -> str:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..device import check_same_device, device_of, in_batches, info_of, stoppable
-from ..hooks import capture, evaluating, inputs_to, resolve_layer
+from ..device import channels_of, check_same_device, device_of, in_batches, info_of, stoppable
+from ..hooks import capture, evaluating, inputs_to, maps_of, resolve_layer
 from ..images import expected, load_image, to_display, to_input
 from ..models import load_model
 from ..render import numbers
+from ..targets import layer_names
 
 FeatureLayer = namedtuple("FeatureLayer", "name taken label")  # name "": the whole net; taken: its "input" or "output"
 Neighbours = namedtuple("Neighbours", "indices distances")  # (k,) of one picture, (N,k) of all
@@ -31,23 +32,20 @@ def feature_layer(model: nn.Module, layer=None) -> FeatureLayer:
     if layer is not None:
         name = resolve_layer(model, layer)[0]
         return FeatureLayer(name, "output", f"{who}, output of {name}")
-    linear = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-    if linear:
-        name, last = linear[-1]
-        words = "fc7" if last.in_features == 4096 and len(linear) == 3 else f"input of {name}"
-        return FeatureLayer(name, "input", f"{who}, {words} ({last.in_features} numbers)")
-    convolutions = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
-    if not convolutions:
+    if linear := layer_names(model, nn.Linear):
+        count = model.get_submodule(linear[-1]).in_features
+        words = "fc7" if count == 4096 and len(linear) == 3 else f"input of {linear[-1]}"
+        return FeatureLayer(linear[-1], "input", f"{who}, {words} ({count} numbers)")
+    if not (convolutions := layer_names(model, nn.Conv2d)):
         raise ValueError(f"{type(model).__name__} has no linear layer and no convolution: name a layer with layer=.")
-    (_, first), (name, last), (side,) = convolutions[0], convolutions[-1], expected(model, "input_size")
-    noise = torch.randn(1, first.in_channels, side, side, generator=torch.Generator().manual_seed(0))
+    name, (side,) = convolutions[-1], expected(model, "input_size")
+    last, seeded = model.get_submodule(name), torch.Generator().manual_seed(0)
+    noise = torch.randn(1, channels_of(model), side, side, generator=seeded)  # zeros would fit a net without biases
     with torch.no_grad(), evaluating(model), capture(model, name) as acts:
-        out = model(noise.to(last.weight))  # zeros would fit any layer of a net without biases
-        maps = acts[name]
-    if out.ndim == 2 and out.shape[1] == maps.shape[1]:  # class scores, if they are the means of this layer's maps
-        if any(torch.allclose(out, m.mean((2, 3)), rtol=1e-3, atol=1e-4) for m in (maps, maps.relu())):
-            words = f"input of {name} ({last.in_channels} numbers, means over positions)"
-            return FeatureLayer(name, "input", f"{who}, {words}")
+        out, maps = model(noise.to(last.weight)), acts[name]
+    means = [m.mean((2, 3)) for m in (maps, maps.relu())]
+    if any(out.shape == m.shape and torch.allclose(out, m, rtol=1e-3, atol=1e-4) for m in means):  # class scores
+        return FeatureLayer(name, "input", f"{who}, input of {name} ({last.in_channels} numbers, means over positions)")
     pooled = ", means over positions" if out.ndim == 4 else ""
     return FeatureLayer("", "output", f"{who} has no classifier: its own output ({out.shape[1]} numbers{pooled})")
 
@@ -55,10 +53,7 @@ def feature_layer(model: nn.Module, layer=None) -> FeatureLayer:
 def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, progress: bool = False) -> Tensor:
     """What a net knows of each picture just before it decides on a class ("fc7"), `(N,D)`; see `feature_layer`.
     `x` may also be a list of anything that `load_image` takes: it is read batch by batch, the result is on the CPU.
-    `layer` gives another layer's output; maps are averaged over positions. Krizhevsky et al. 2012, sec. 6.1; lesson 03.
-    >>> vh.features(net, ["koala", "coffee"]).shape
-    torch.Size([2, 512])
-    """
+    `layer` gives another layer's output; maps are averaged. Krizhevsky et al. 2012, section 6.1. Lesson 03."""
     name, taken, _ = feature_layer(model, layer)
 
     def run(part: Tensor) -> Tensor:
@@ -66,20 +61,20 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
         with torch.no_grad(), evaluating(model), watched as seen:
             model(part)
         calls = seen if taken == "input" else seen.calls.get(name, [])
-        if len(calls) != 1:
-            raise ValueError(f"Layer {name!r} ran {len(calls)} times in one pass, not once: name another layer=.")
+        if len(calls) != 1 or calls[0].ndim not in (2, 4) or len(calls[0]) != len(part):
+            raise ValueError(f"{name or 'The net'} ran {len(calls)} times in one pass and gave "
+                             f"{[tuple(c.shape) for c in calls]}, not once (N,D) or (N,K,h,w): name another layer=.")
         out = calls[0].detach()
-        if out.ndim not in (2, 4) or len(out) != len(part):
-            shape = tuple(out.shape)
-            raise ValueError(f"{name or 'The net'} gives {shape}, not (N,D) or (N,K,h,w): name another layer=.")
-        return out.mean((2, 3)) if out.ndim == 4 else out
+        return maps_of(out, part.shape[2:]).mean((2, 3)) if out.ndim == 4 else out
 
-    if not isinstance(x, (list, tuple)):
-        check_same_device(model, x)
-        return in_batches(run, x, batch_size=batch_size, progress=progress)
-    which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
-    return in_batches(lambda part: run(to_input([x[n] for n in part], model)).cpu(), which, batch_size=batch_size,
-                      progress=progress)  # fmt: skip
+    def read_and_run(part: Tensor) -> Tensor:
+        return run(to_input([x[n] for n in part], model)).cpu()
+
+    if isinstance(x, (list, tuple)):
+        which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
+        return in_batches(read_and_run, which, batch_size=batch_size, progress=progress)
+    check_same_device(model, x)
+    return in_batches(run, x, batch_size=batch_size, progress=progress)
 
 
 def pixels(images: Sequence, side: int = 32) -> Tensor:
@@ -140,24 +135,22 @@ def embed(model: nn.Module, images: Sequence, *, names=None, groups=None, progre
 
 def embed_folder(folder: str | Path, model: nn.Module | None = None, *, progress: bool = False) -> Embedding:
     """An `Embedding` (by default SqueezeNet's) of all picture files below a folder; subfolders: groups. Lesson 03."""
-    names = list(picture_files(folder))
-    if not names:
-        raise ValueError(f"There is no picture file (.jpg, .png, ...) in {str(folder)!r} or below: look at the path.")
+    names = picture_files(folder)
     groups = [name.split("/")[0] if "/" in name else Path(folder).resolve().name for name in names]
     images = [Path(folder, name) for name in names]
     return embed(model or load_model(), images, names=names, groups=groups, progress=progress)
 
 
-def picture_files(folder: str | Path) -> Iterator[str]:
+def picture_files(folder: str | Path) -> list[str]:
     """Paths below a folder of what looks like a picture by its ending, in alphabetical order folder by folder."""
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"There is no folder {str(folder)!r}; look at the path.")
-    endings = tuple(Image.registered_extensions())
+    found, endings = [], (*Image.registered_extensions(), ".heic", ".heif")  # a phone's: read or said, not passed over
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for file in sorted(files):
-            if file.lower().endswith(endings) and not file.startswith("."):
-                yield Path(base, file).relative_to(folder).as_posix()
+        names = [file for file in sorted(files) if file.lower().endswith(endings) and not file.startswith(".")]
+        found += [Path(base, name).relative_to(folder).as_posix() for name in names]
+    if not found:
+        raise FileNotFoundError(f"There is no folder {str(folder)!r}, or no picture file (.jpg, ...) in it or below.")
+    return found
 
 
 def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
@@ -184,12 +177,10 @@ def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metr
     """The k nearest other pictures of one (or of each): `(indices, distances)`, nearest first, of equals the first.
     `metric` is "cosine" (1 - cosine of the angle, 0..2; a row of zeros is at 1 from all), usual for features, or
     "euclidean", usual for pixels. The picture itself is never among them, a second copy of it is. Lesson 03."""
-    f = torch.from_numpy(_rows(features))
-    if metric not in ("cosine", "euclidean"):
-        raise ValueError(f"The metrics are 'cosine' and 'euclidean', not {metric!r}.")
-    last = len(f) - 1
-    if not 1 <= k <= last or not 0 <= (picture or 0) <= last:
-        raise ValueError(f"Pictures go from 0 to {last}, their neighbours from 1 to {last}: not {picture} and {k=}.")
+    f, last = torch.from_numpy(_rows(features)), len(features) - 1
+    if metric not in ("cosine", "euclidean") or not 1 <= k <= last or not 0 <= (picture or 0) <= last:
+        raise ValueError(f"Pictures go from 0 to {last}, their neighbours from 1 to {last}, and the metrics are cosine "
+                         f"and euclidean: not {picture}, {k} and {metric!r}.")  # fmt: skip
     f = F.normalize(f) if metric == "cosine" else f
 
     def nearest(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,18 +216,15 @@ def knn_agreement(features: Tensor, labels: Sequence, k: int = 10, *, metric: st
 
 
 def grid(points: Tensor) -> Tensor:
-    """A cell (row, column) for every point, long `(N,2)`, so that the sum of squared ways is smallest; y goes up.
-    The map is stretched to fill a nearly square table, whose last cells may stay empty. A linear assignment, solved by
-    scipy. Lesson 03."""
+    """A cell (row, column) of a nearly square table for every point, long `(N,2)`; y goes up, the last may stay empty.
+    The map is stretched to fill the table, and the sum of squared ways is the smallest there is. Lesson 03."""
     from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
     p = _rows(points).astype(np.float64)
-    columns = int(np.ceil(np.sqrt(len(p))))
-    cells = np.stack(np.divmod(np.arange(len(p)), columns), 1)
-    low, span = p.min(0), np.ptp(p, axis=0)
-    place = np.where(span > 0, (p - low) / np.where(span > 0, span, 1), 0.5) * [columns - 1, cells[-1, 0]]
-    target = np.stack([cells[:, 1], cells[-1, 0] - cells[:, 0]], 1)
-    cost = ((place[:, None] - target[None]) ** 2).sum(2)
-    return torch.from_numpy(cells[linear_sum_assignment(cost)[1]])
+    row, column = np.divmod(np.arange(len(p)), int(np.ceil(np.sqrt(len(p)))))
+    place = (p - p.min(0)) / np.ptp(p, axis=0).clip(1e-30) * [column.max(), row.max()]
+    ways = cdist(place, np.stack([column, row.max() - row], 1), "sqeuclidean")
+    return torch.from_numpy(np.stack([row, column], 1)[linear_sum_assignment(ways)[1]])
 
 
 def _rows(values: Tensor) -> np.ndarray:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..device import Bar, batch_for, check_same_device, stoppable
 from ..hooks import with_gradients
 from ..images import from_pixels, to_pixels
-from ..targets import Neuron, class_scores, resolve_target
+from ..targets import Neuron, class_scores, gradient_of, resolve_target
 
 Fooled = namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner fooled target start "
                               "difference history frames")  # fmt: skip
@@ -54,7 +54,7 @@ class _Search:
             leaf = some.detach().requires_grad_(True)
             logits = class_scores(self.model, from_pixels(self.model, leaf))
             log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
-            (uphill,) = torch.autograd.grad(log_p.sum(), leaf)
+            uphill = gradient_of(log_p.sum(), leaf)
             # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
             uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
             uphill = uphill / _lengths(uphill).clamp(min=torch.finfo(uphill.dtype).tiny)

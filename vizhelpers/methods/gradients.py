@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..device import batch_for, check_same_device, in_batches, stoppable
 from ..images import black, load_image
-from ..targets import Target, differentiable, input_gradient, of_rows, score, settled
+from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
 
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -41,11 +41,15 @@ def deconvnet_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Te
 
 
 def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor:
+    odd = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod")]
+    if odd:
+        raise ValueError(f"Part {odd[0]!r} of this {type(model).__name__} is scripted or compiled: {name} cannot reach "
+                         "its ReLUs: give the net as it was before.")  # fmt: skip
     with differentiable(model, x) as leaf, relu_rule(name) as rule:
         total = score(model, leaf, target).sum()
         if not rule.count:
             raise ValueError(f"No ReLU ran in this {type(model).__name__}: there is nothing for {name} to change.")
-        return torch.autograd.grad(total, leaf)[0]
+        return gradient_of(total, leaf)
 
 
 def _said_if_zero(found: Tensor, method: str) -> Tensor:
@@ -86,7 +90,9 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
         raise ValueError(f"Integrated Gradients needs at least one step, not {steps}.")
     check_same_device(model, x)
     x = x.detach()
-    start = (black(model) if baseline is None else baseline).detach().to(x)
+    if baseline is None and x.shape[1] != 3:
+        raise ValueError(f"Black is known for RGB only, and x is {tuple(x.shape)}: give a baseline that fits it.")
+    start = (black(model, x) if baseline is None else baseline).detach().to(x)
     try:
         start = start.expand_as(x)
     except RuntimeError:
@@ -134,12 +140,12 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
     A point: share of the way (0 black, 1 the picture), score of the picture there, sum of the map so far."""
     shares, weights = _gauss_legendre(steps)
     shares, weights = [0.0, *shares, 1.0], x.new_tensor([0.0, *weights, 0.0]).view(-1, 1, 1)
-    start = black(model).to(x)
+    start = black(model, x)
 
     def score_and_slope(some: Tensor) -> tuple[Tensor, Tensor]:
         with differentiable(model, some) as leaf:
             values = score(model, leaf, target)
-            (g,) = torch.autograd.grad(values.sum(), leaf)
+            g = gradient_of(values.sum(), leaf)
         return values.detach(), (g * (x - start)).sum(1)
 
     way = torch.cat([start + share * (x - start) for share in shares])
@@ -188,7 +194,7 @@ class relu_rule(TorchFunctionMode):
 
     def __init__(self, rule: str):
         super().__init__()
-        self.rule, self.count = rule, 0
+        self.rule, self.count, self.gate = rule, 0, ()
         if rule not in ("gradient", "deconvnet", "guided"):
             raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
 
@@ -206,7 +212,13 @@ class relu_rule(TorchFunctionMode):
         if self.rule != "gradient" and (name in self.OTHERS or name in self.RELUS):
             raise ValueError(f"This net uses {name}, and the {self.rule} rule is defined for ReLU only: its map would "
                              "be half plain gradient. Take a net with ReLUs, or the plain gradient (vh.saliency).")
-        return func(*args, **kwargs)
+        if name == "mul" and self.gate and {id(a) for a in args} == set(map(id, self.gate)) and self.rule != "gradient":
+            raise ValueError(f"This net multiplies values by their own sigmoid (swish), and the {self.rule} rule is "
+                             "defined for ReLU only: take a net with ReLUs, or the plain gradient (vh.saliency).")
+        out = func(*args, **kwargs)
+        if name == "sigmoid":
+            self.gate = args[0], out  # kept, so that no other tensor gets the same id
+        return out
 
 
 # ---- from a map to the object ---------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ A unit whose receptive field does not touch the box keeps its value. So the maps
 few layers, the net runs on a window around the box, and at each of these layers its output is pasted into the kept
 maps. What comes out is the same number for less work; `occlusion` compares it with the plain run before using it.
 """
+from collections import namedtuple
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -52,13 +52,9 @@ def _chain(module: nn.Module, prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-class _Level(NamedTuple):
-    """Kept maps, and in their units for each box: the window that is run, the part of it that the box touches."""
-    maps: Tensor
-    length: tuple[int, int]  # of all windows, so that they form a batch
-    begin: list[tuple[int, int]]
-    touched: list[tuple[int, int, int, int]]  # top, left, bottom, right
-    origin: list[tuple[int, int]]  # where the maps begin that are computed anew
+# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
+# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
+_Level = namedtuple("_Level", "maps length begin touched origin")
 
 
 class LocalNet:

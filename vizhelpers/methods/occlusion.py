@@ -55,7 +55,7 @@ class Sweep:
             raise ValueError(f"A patch of {patch} with stride {stride} {sizes}: 1 or more, and no larger than that.")
         self.boxes, self.rows, self.columns = patch_boxes(height, width, patch, stride)
         self.model, self.x, self.done, self.total = model, x.detach(), 0, count * len(self.boxes)
-        self.filled = torch.as_tensor(fill, dtype=x.dtype, device=x.device).detach().expand(3, height, width)
+        self.filled = torch.as_tensor(fill, dtype=x.dtype, device=x.device).detach().expand(x.shape[1:])
         self.probability = x.new_full((count, len(self.boxes)), torch.nan)
         self.values, self.winner = self.probability.clone(), torch.full_like(self.probability, -1, dtype=torch.long)
         with torch.no_grad(), evaluating(model):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import check_same_device, quiet, stoppable
+from ..hooks import evaluating
 from ..images import DATA, to_input, upsampled
 from ..scenes import compose_scene
 from ..targets import Neuron, Target, class_index, predict, settled
@@ -34,7 +35,8 @@ class Method:
 
 def edges(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """Strength of the Sobel edges of the grey picture: a map that no net had a part in."""
-    grey = (x.detach() * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    weights = [0.299, 0.587, 0.114] if x.shape[1] == 3 else [1 / x.shape[1]] * x.shape[1]
+    grey = (x.detach() * x.new_tensor(weights).view(1, -1, 1, 1)).sum(1, keepdim=True)
     across = x.new_tensor([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
     both = torch.stack([across, across.T])[:, None]
     return F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), both).norm(dim=1)
@@ -74,7 +76,12 @@ def method_called(method: str | Callable) -> Callable[[nn.Module, Tensor, Target
     if isinstance(method, str) and method not in METHODS:
         raise ValueError(f"No method is called {method!r}; there are {', '.join(METHODS)}.")
     function = METHODS[method] if isinstance(method, str) else method
-    return lambda model, x, target: as_maps(function(model, x, target), tuple(x.shape[2:]))
+
+    def maps(model: nn.Module, x: Tensor, target: Target) -> Tensor:
+        with evaluating(model):  # a method of the user's may rely on it
+            return as_maps(function(model, x, target), tuple(x.shape[2:]))
+
+    return maps
 
 
 def evidence(model: nn.Module, x: Tensor, target: Target = None, *, methods=None) -> dict[str, Tensor]:
@@ -225,8 +232,8 @@ def bootstrap(values: Tensor, groups: Tensor | None = None, *, resamples: int = 
     Values with the same number in `groups` `(n,)` are drawn together. Efron 1979. Lesson 13."""
     if values.dim() != 2 or (groups is not None and len(groups) != values.shape[1]):
         raise ValueError(f"bootstrap takes values (M,n) and a group for each of n, not {tuple(values.shape)}.")
-    values = values.double()
-    at = (torch.arange(values.shape[1]) if groups is None else groups).unique(return_inverse=True)[1]
+    values = values.double().cpu()
+    at = (torch.arange(values.shape[1]) if groups is None else groups.cpu()).unique(return_inverse=True)[1]
     count = int(at.max()) + 1
     drawn = torch.randint(count, (resamples, count), generator=torch.Generator().manual_seed(0))
     weight = torch.stack([d.bincount(minlength=count) for d in drawn]).double()[:, at]  # how often each value is drawn

@@ -149,6 +149,7 @@ class Ascent:
         self.generator = torch.Generator().manual_seed(seed)
         self.total, self.done, self.history = len(self.sizes) * recipe.steps, 0, []
         like = next(model.parameters(), torch.zeros(1))
+        like = like.float() if like.dtype in (torch.float16, torch.bfloat16) else like  # the picture stays in float32
         if start is None:
             noise = torch.randn(1, 3, self.sizes[0], self.sizes[0], generator=self.generator)
             image = (0.5 + recipe.noise * noise).to(like).clamp(0, 1)

@@ -133,8 +133,8 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     counts = torch.linspace(0, size[0] * size[1], steps + 1, dtype=torch.float64).round().long().to(x.device)
     values = x.new_full((len(x), 2, steps + 1), torch.nan)
     known = [steps, 0] if filled is start else [steps]  # there insertion is deletion read backwards
-    jobs = torch.cartesian_prod(*(torch.arange(k, device=x.device) for k in values.shape))
-    jobs = jobs[(jobs[:, 1] == 0) | ~torch.isin(jobs[:, 2], torch.tensor(known, device=x.device))]
+    jobs = torch.cartesian_prod(*map(torch.arange, values.shape))
+    jobs = jobs[(jobs[:, 1] == 0) | ~torch.isin(jobs[:, 2], torch.tensor(known))].to(x.device)
     wanted = settled(model, x, target)
     with torch.inference_mode(), evaluating(model), stoppable(len(jobs), progress, "picture") as bar:
         for n, way, s in (part.T for part in jobs.split(batch_for(x.device))):
@@ -156,6 +156,8 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
 
 def _blurred(x: Tensor, deviation: float) -> Tensor:
     from torchvision.transforms.functional import gaussian_blur
+    if x.dtype in (torch.float16, torch.bfloat16):  # on a CPU it would take minutes
+        return _blurred(x.float(), deviation).to(x)
     width = 2 * min(round(3 * deviation), min(x.shape[2:]) - 1) + 1
     # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
     return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)

@@ -1,0 +1,338 @@
+"""Nets and pictures that people bring: what bug reports found, by kind, each with an independent value."""
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import vizhelpers as vh
+
+
+def noise(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def seeded(make, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make().eval()
+
+
+def small(classes=4, *end, channels=3):
+    return seeded(lambda: nn.Sequential(nn.Conv2d(channels, 8, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                        nn.Linear(8, classes), *end))  # fmt: skip
+
+
+def by_autograd(net, x, pick):
+    leaf = x.clone().requires_grad_(True)
+    return torch.autograd.grad(pick(net(leaf)).sum(), leaf)[0]
+
+
+@pytest.fixture(scope="module")
+def lite():
+    return vh.load_model("efficientnet_lite0", device="cpu")
+
+
+class Holder(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x)
+
+
+# --- where the channels are ---
+def hand_grad_cam(maps, gradient):
+    return torch.relu((maps * gradient.mean((2, 3), keepdim=True)).sum(1))
+
+
+def test_channels_last_maps_are_recognised():
+    net, x = vh.load_model("swin_t", weights="random", device="cpu"), noise(1, 3, 224, 224)
+    with vh.capture(net, "features.7") as acts:
+        score = net(x.requires_grad_(True))[0, 3]
+    (g,) = torch.autograd.grad(score, acts["features.7"])
+    maps = acts["features.7"].detach().permute(0, 3, 1, 2)
+    x = x.detach()
+    assert maps.shape == (1, 768, 7, 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        want = hand_grad_cam(maps, g.permute(0, 3, 1, 2))
+        torch.testing.assert_close(vh.grad_cam(net, x, 3, layer="features.7"), want)
+        assert vh.grad_cam(net, x, 3).shape == (1, 7, 7)
+    assert torch.equal(vh.channel_maxima(net, x, "features.7").values, maps.amax((2, 3)))
+
+
+def test_tokens_are_a_grid_where_they_can_be():
+    net, x = vh.load_model("vit_b_32", weights="random", device="cpu"), noise(1, 3, 224, 224)
+    with pytest.raises(ValueError, match="no late maps .* Tokens"):
+        vh.grad_cam(net, x, 3)
+    layer = "encoder.layers.encoder_layer_8"
+    net.heads.head.weight.data = noise(1000, 768, seed=1)  # torchvision starts it with zeros
+    with vh.capture(net, layer) as acts:
+        score = net(x.requires_grad_(True))[0, 3]
+    (g,) = torch.autograd.grad(score, acts[layer])
+    maps, slope = (part.detach()[:, 1:].transpose(1, 2).reshape(1, 768, 7, 7) for part in (acts[layer], g))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.testing.assert_close(vh.grad_cam(net, x.detach(), 3, layer=layer), hand_grad_cam(maps, slope))
+
+
+class Odd(nn.Module):
+    """Answers in a container."""
+
+    def __init__(self, net, pack):
+        super().__init__()
+        self.net, self.pack = net, pack
+
+    def forward(self, x):
+        return self.pack(self.net(x))
+
+
+# --- heads that were changed ---
+class Late(nn.Module):
+    """The layer that is defined last is not the one that answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.c, self.fc, self.domain = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 10), nn.Linear(8, 2)
+
+    def forward(self, x):
+        h = self.c(x).relu().mean((2, 3))
+        self.d = self.domain(h)
+        return self.fc(h)
+
+
+def test_classes_are_counted_by_running():
+    net, x = seeded(Late), noise(1, 3, 32, 32)
+    torch.testing.assert_close(vh.gradient(net, x, 7), by_autograd(net, x, lambda out: out[:, 7]))
+
+
+def test_labels_belong_to_a_head_of_their_length():
+    net = vh.load_model("squeezenet1_1", device="cpu")
+    x = vh.to_input("koala", net)
+    assert vh.predict(net, x)[0].label == "koala"
+    net.classifier[1] = nn.Conv2d(512, 3, 1)
+    assert vh.predict(net, x)[0].label.startswith("class ") and len(vh.categories(net)) == 3
+
+
+def test_a_net_that_was_changed_is_looked_at_anew():
+    net, x = vh.load_model("resnet18", weights="random", device="cpu"), noise(1, 3, 64, 64)
+    vh.cam(net, x, 3)
+    net.fc = seeded(lambda: nn.Sequential(nn.Dropout(), nn.Linear(512, 7)))
+    del net.viz
+    with vh.capture(net, "layer4") as acts:
+        net(x)
+    want = torch.einsum("nkhw,k->nhw", acts["layer4"], net.fc[1].weight[3]).detach()
+    torch.testing.assert_close(vh.cam(net, x, 3), want)
+    assert len(vh.categories(net)) == 7
+
+
+# --- layers written by hand, receptive fields ---
+class ChannelNorm(nn.Module):
+    def forward(self, x):
+        u = x.mean(1, keepdim=True)
+        return (x - u) / ((x - u).pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
+
+
+class CReLU(nn.Module):
+    def forward(self, x):
+        return torch.cat([x.relu(), (-x).relu()], 1)[:, ::2]
+
+
+@pytest.mark.parametrize("layer", [ChannelNorm, CReLU, lambda: nn.PReLU(8), lambda: nn.GroupNorm(2, 8)])
+def test_occlusion_with_a_layer_written_by_hand_is_brute_force(layer):
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), layer(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3, 1, 1),
+                                       nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)))  # fmt: skip
+    x = noise(1, 3, 64, 64)
+    found = vh.occlusion(net, x, 1, patch=8, stride=8)
+    for (top, left, bottom, right), logit in zip(found.boxes.tolist()[::9], found.logit.flatten()[::9], strict=True):
+        hidden = x.clone()
+        hidden[:, :, top:bottom, left:right] = 0
+        torch.testing.assert_close(logit, net(hidden)[0, 1].detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_fields_behind_upsampling_and_in_swin_are_what_gradients_say():
+    up = seeded(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Upsample(scale_factor=2),
+                                      nn.ConvTranspose2d(8, 8, 3, 1, 1)))  # fmt: skip
+    field = vh.receptive_field(up, "3", (32, 40))
+    for row, column in ((0, 0), (5, 7), (31, 39)):
+        g = by_autograd(up, noise(1, 3, 32, 40), lambda out, at=(row, column): out[0, :, at[0], at[1]].abs())
+        rows, columns = (g[0].abs().amax((0, d)).nonzero()[:, 0] for d in (2, 1))
+        box = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+        top, left, bottom, right = field.box(row, column)
+        assert top <= box[0] and left <= box[1] and bottom >= box[2] and right >= box[3]  # ReLUs that are off hide some
+        assert bottom - top <= box[2] - box[0] + 2 and right - left <= box[3] - box[1] + 2
+
+
+# --- the way back is cut, or the input is changed ---
+class Cut(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.b, self.h = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 4)
+
+    def forward(self, x):
+        with torch.no_grad():
+            a = self.b(x).relu()
+        return self.h(a.mean((2, 3)))
+
+
+def test_a_gradient_that_is_cut_is_said():
+    net, x = seeded(Cut), noise(1, 3, 32, 32)
+    for call in (lambda: vh.saliency(net, x, 1), lambda: vh.smoothgrad(net, x, 1, samples=2),
+                 lambda: vh.grad_cam(net, x, 1, layer="b"), lambda: vh.fool(net, x, 1, steps=1)):  # fmt: skip
+        with pytest.raises(ValueError, match="no_grad"):
+            call()
+
+
+class InPlace(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        x -= 0.5
+        return self.net(x)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU())
+        self.h = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.h(checkpoint(self.a, x, use_reentrant=False).mean((2, 3)))
+
+
+def test_a_checkpointed_net_keeps_the_rule():
+    net, x = seeded(Checkpointed), noise(1, 3, 32, 32)
+    plain = nn.Sequential(net.a, nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.h)
+    torch.testing.assert_close(vh.guided_backprop(net, x, 1), vh.guided_backprop(plain, x, 1))
+
+
+def test_scripted_parts_and_hand_written_swish_are_refused_by_the_rules():
+    half = small()
+    half[0] = torch.jit.script(nn.Sequential(half[0], nn.ReLU()))
+    with pytest.raises(ValueError, match="scripted or compiled"):
+        vh.guided_backprop(half, noise(1, 3, 32, 32), 1)
+
+    class Swish(nn.Module):
+        def forward(self, x):
+            return x * torch.sigmoid(x)
+
+    net = small()
+    net[1] = nn.Sequential(nn.ReLU(), Swish())
+    with pytest.raises(ValueError, match="swish"):
+        vh.guided_backprop(net, noise(1, 3, 32, 32), 1)
+    scripted = torch.jit.script(small())
+    x = noise(1, 3, 32, 32)
+    torch.testing.assert_close(vh.saliency(scripted, x, 1), vh.saliency(small(), x, 1))
+
+
+# --- numbers that are none ---
+def test_nan_is_said_where_it_shows():
+    bad, x = small(), noise(1, 3, 32, 32)
+    bad[0].weight.data[0] = torch.nan
+    for call in (lambda: vh.predict(bad, x), lambda: vh.occlusion(bad, x, 1, patch=8, stride=8),
+                 lambda: vh.fool(bad, x, 1), lambda: vh.saliency(bad, x, 1)):  # fmt: skip
+        with pytest.raises(ValueError, match="answers NaN"):
+            call()
+    nans = torch.full((1, 9, 9), torch.nan)
+    assert vh.rank_correlation(nans, nans).isnan().all()
+
+
+def test_one_nan_does_not_empty_an_overlay():
+    picture, heat = vh.load_image("koala").crop((0, 0, 140, 140)), torch.rand(7, 7)
+    clean = np.asarray(vh.overlay(picture, heat), float)
+    heat[0, 0] = torch.nan
+    holed = np.asarray(vh.overlay(picture, heat), float)
+    assert np.abs(holed - clean)[60:, 60:].max() < 25 and holed[60:, 60:].std() > 10
+
+
+# --- channels, kinds of numbers ---
+def test_other_channels_are_right_or_refused():
+    net, x = small(10, channels=1), noise(2, 1, 28, 28)
+    base = torch.zeros(1, 1, 1, 1)
+    found = vh.integrated_gradients(net, x, 3, baseline=base, steps=64)
+    rise = (net(x) - net(torch.zeros_like(x))).detach()[:, 3]
+    torch.testing.assert_close(found.sum((1, 2, 3)), rise, rtol=0.02, atol=1e-3)
+    with pytest.raises(ValueError, match="give a baseline"):
+        vh.integrated_gradients(net, x, 3)
+    maps = vh.occlusion(net, x, 3, patch=8, stride=8)
+    hidden = x.clone()
+    hidden[:, :, :8, :8] = 0
+    torch.testing.assert_close(maps.logit[:, 0, 0], net(hidden).detach()[:, 3])
+    torch.testing.assert_close(vh.gradient(net, x, 3), by_autograd(net, x, lambda out: out[:, 3]))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_half_nets_take_ordinary_pictures(kind):
+    full, x = small(), noise(1, 3, 32, 32)
+    half = copy.deepcopy(full).to(kind)
+    assert vh.predict(half, x)[0].probability == pytest.approx(vh.predict(full, x)[0].probability, abs=0.02)
+    torch.testing.assert_close(vh.gradient(half, x, 1), vh.gradient(full, x, 1), rtol=0.1, atol=0.01)
+    vh.show_images(torch.rand(2, 3, 9, 9).to(kind))
+
+
+def test_a_bfloat16_net_can_be_maximised():
+    found = vh.maximize_activation(small().bfloat16(), 1, size=32, steps=2)
+    assert found.image.dtype == torch.float32 and torch.isfinite(found.image).all()
+
+
+def test_integrated_gradients_are_exact_in_float64():
+    net, x = small().double(), noise(1, 3, 32, 32, dtype=torch.float64)
+    black = -(torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)
+              / torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)).view(1, 3, 1, 1)  # fmt: skip
+    torch.testing.assert_close(vh.integrated_gradients(net, x, 1, steps=20),
+                               vh.integrated_gradients(net, x, 1, steps=20, baseline=black), rtol=0, atol=1e-14)
+
+
+# --- pictures ---
+def test_an_own_file_goes_before_the_library(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (300, 200), "red").save("zebra.webp")
+    assert vh.load_image("zebra.webp").size == (300, 200) and vh.load_image("zebra").size != (300, 200)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert vh.load_image("~/zebra.webp").size == (300, 200)
+
+
+def test_a_map_of_another_shape_than_the_picture_is_said():
+    with pytest.warns(UserWarning, match="another shape"):
+        vh.overlay(np.zeros((375, 500, 3), np.uint8), torch.rand(7, 7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vh.overlay(np.zeros((375, 500, 3), np.uint8), torch.rand(12, 16))
+        vh.overlay(vh.load_image("koala").resize((224, 224)), torch.rand(13, 13))
+
+
+def test_a_method_of_ones_own_sees_the_net_in_eval_mode():
+    net, x, seen = small(), noise(1, 3, 32, 32), []
+
+    def own(model, x, target):
+        seen.append(model.training)
+        return vh.saliency(model, x, target)
+
+    net.train()
+    vh.class_sensitivity(net, x, (0, 1), own)
+    assert seen == [False, False] and net.training
+
+
+def test_an_explorer_asks_for_channels_where_there_are_no_classes():
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 8, 3)))
+    assert isinstance(vh.explore_cam(net, "koala").result.target, vh.Neuron)
+
+
+def test_a_channel_of_channels_last_maps_is_the_last_axis():
+    net, x = vh.load_model("swin_t", weights="random", device="cpu"), noise(1, 3, 224, 224)
+    with torch.no_grad(), vh.capture(net, "features.1") as acts:
+        net(x)
+    maps = acts["features.1"].permute(0, 3, 1, 2)
+    torch.testing.assert_close(vh.score(net, x, vh.Neuron("features.1", 5)), maps[:, 5].mean((1, 2)))
+    torch.testing.assert_close(vh.score(net, x, vh.Neuron("features.1", 5, 3, 7)), maps[:, 5, 3, 7])
+    torch.testing.assert_close(vh.channel_response(net, x, "features.1"), maps.relu().mean((2, 3)))
+    torch.testing.assert_close(vh.features(net, x, layer="features.1"), maps.mean((2, 3)))
