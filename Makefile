@@ -41,7 +41,7 @@ define install
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-*; touch $(2)
 endef
 
-.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways bench clean weights browser
+.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,9 @@ lessons-three-ways: test-setup ## execute every lesson as it is, with AVX2 only 
 
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed
+
+faults: test-setup ## 4,000 wrong calls of the public functions: which errors nobody has put into words
+	@$(PY) tests/faults.py
 
 test-environment: test-setup ## install the pip part of environment.yml into a fresh build/environment (two minutes)
 	@set -e; $(PY) -m venv --clear build/environment; $(PY) tests/test_environment.py > build/environment/requirements.txt; \
