@@ -7,9 +7,11 @@ many were tried, equal and left out with the reason.
 """
 
 import copy
+import inspect
 import sys
 import warnings
 
+import numpy as np
 import torch  # the pretend device must be there before PyTorch's first backward pass
 from pretend_accelerator import DEVICE
 from torch import nn
@@ -18,6 +20,8 @@ torch.toy.get_amp_supported_dtype = lambda: [torch.bfloat16]
 torch.toy.is_autocast_enabled = lambda: False
 
 import calls as table  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from PIL import Image  # noqa: E402
 
 import vizhelpers as vh  # noqa: E402
 
@@ -67,21 +71,42 @@ def moved(value):
     return value
 
 
-def leaves(value) -> list[torch.Tensor]:
+def leaves(value) -> list:
+    """Everything that a result holds: tensors, arrays and pictures as arrays, figures as their pixels, plain values."""
     if isinstance(value, torch.Tensor):
-        return [value.detach().cpu()]
+        return [value.detach().cpu().numpy()]
+    if isinstance(value, Axes):
+        value.figure.canvas.draw()
+        return [np.asarray(value.figure.canvas.buffer_rgba()).copy()]
+    if isinstance(value, Image.Image):
+        return [np.asarray(value)]
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return [value]
     if hasattr(value, "images") and hasattr(value, "result"):  # an explorer: its pictures and its numbers
-        return [torch.frombuffer(bytearray(image.value), dtype=torch.uint8) for image in value.images] + leaves(
-            value.result
-        )
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [leaf for part in parts for leaf in leaves(part)]
+        return [image.value for image in value.images] + leaves(value.result)
+    if isinstance(value, nn.Module):
+        return leaves(list(value.state_dict().values()))
+    if isinstance(value, dict):
+        return [leaf for key, part in value.items() for leaf in [key, *leaves(part)]]
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [leaf for part in value for leaf in leaves(part)]
+    return leaves(vars(value)) if hasattr(value, "__dataclass_fields__") else [value]
+
+
+def same(a, b) -> bool:
+    """Equal to the last bit, NaN beside NaN."""
+    if isinstance(a, np.ndarray) or isinstance(a, float):
+        return bool(np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind in "fc"))
+    return a == b
 
 
 def main() -> int:
     warnings.simplefilter("ignore")
     calls = table.calls()
     calls |= explorers(calls["predict"]["model"], calls["predict"]["x"])
+    public = {name for name in vh.__all__ if name.startswith("explore_") or inspect.isfunction(getattr(vh, name))}
+    if forgotten := public - {*calls, *LEFT_OUT}:
+        sys.exit(f"neither tried nor left out with a reason: {', '.join(sorted(forgotten))}")
     names, wrong = [name for name in calls if name not in LEFT_OUT], 0
     for name in names:
         torch.manual_seed(0)
@@ -89,14 +114,10 @@ def main() -> int:
         try:
             torch.manual_seed(0)
             there = leaves(getattr(vh, name)(**{key: moved(value) for key, value in calls[name].items()}))
-            same = len(here) == len(there) and all(
-                a.shape == b.shape and torch.equal(torch.nan_to_num(a), torch.nan_to_num(b))
-                for a, b in zip(here, there, strict=True)
-            )
-            said = "other numbers"
+            equal, said = len(here) == len(there) > 0 and all(map(same, here, there)), "other numbers"
         except Exception as error:
-            same, said = False, f"{type(error).__name__}: {error}"
-        if not same:
+            equal, said = False, f"{type(error).__name__}: {error}"
+        if not equal:
             wrong += 1
             print(f"{name}: {said}"[:400].replace("\n", " "))
     print(f"{len(names)} tried, {len(names) - wrong} equal; left out:")

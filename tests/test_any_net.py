@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import vizhelpers as vh
+from vizhelpers.hooks import maps_of
 
 
 def noise(*shape, seed=0, dtype=torch.float32):
@@ -336,3 +337,34 @@ def test_a_channel_of_channels_last_maps_is_the_last_axis():
     torch.testing.assert_close(vh.score(net, x, vh.Neuron("features.1", 5, 3, 7)), maps[:, 5, 3, 7])
     torch.testing.assert_close(vh.channel_response(net, x, "features.1"), maps.relu().mean((2, 3)))
     torch.testing.assert_close(vh.features(net, x, layer="features.1"), maps.mean((2, 3)))
+
+
+class Permuted(nn.Module):
+    def __init__(self, *order):
+        super().__init__()
+        self.order = order
+
+    def forward(self, x):
+        return x.permute(self.order)
+
+
+def test_rows_and_columns_of_channels_last_maps_keep_their_places():
+    """On a picture that is no square, beside the same net with its channels where they usually are."""
+    first, last = (seeded(lambda size=size: nn.Conv2d(*size, 3, 2, 1), seed=3) for size in ((3, 8), (8, 8)))
+    end = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), seeded(lambda: nn.Linear(8, 4)))
+    usual = nn.Sequential(first, nn.Identity(), nn.Identity(), last, *end).eval()
+    odd = nn.Sequential(first, Permuted(0, 2, 3, 1), Permuted(0, 3, 1, 2), last, *end).eval()
+    x = noise(2, 3, 32, 64)
+    assert torch.equal(vh.grad_cam(odd, x, 1, layer="1", relu=False), vh.grad_cam(usual, x, 1, layer="1", relu=False))
+    for mine, theirs in zip(vh.channel_maxima(odd, x, "1"), vh.channel_maxima(usual, x, "1"), strict=True):
+        assert torch.equal(mine, theirs)
+    assert vh.receptive_field(odd, "1", (32, 64)).box(5, 20) == vh.receptive_field(usual, "1", (32, 64)).box(5, 20)
+    wanted = vh.Neuron("1", 3, 5, 20)
+    assert torch.equal(vh.score(odd, x, wanted), vh.score(usual, x, wanted))
+
+
+@pytest.mark.parametrize("special", [0, 1, 2])
+def test_tokens_stand_row_by_row_behind_the_class_tokens(special):
+    maps = noise(2, 5, 4, 4)
+    tokens = torch.cat([noise(2, special, 5, seed=1), maps.flatten(2).transpose(1, 2)], 1)
+    assert torch.equal(maps_of(tokens, (64, 64)), maps)

@@ -47,8 +47,9 @@ def map_layers(model: nn.Module, x: Tensor) -> list[str]:
 
 def cam_layer(model: nn.Module, x: Tensor) -> str:
     """The layer that CAM methods take by default: the last stack of maps before pooling and classifier. Lesson 08."""
-    found = [n for n in _anatomy(model, x)[0] if not {"classifier", "fc", "head"} & {*n.split(".")}]
-    if not found or (len(found) == 1 and _anatomy(model, x)[2]):
+    layers, _, tokens = _anatomy(model, x)
+    found = [n for n in layers if not {"classifier", "fc", "head"} & {*n.split(".")}]
+    if not found or (len(found) == 1 and tokens):
         raise ValueError(f"This {type(model).__name__} has no late maps (N,K,h,w): name a layer with layer=. Tokens "
                          "(N,T,D) are taken as a grid where their number, without class tokens, is a square.")
     return found[-1]
