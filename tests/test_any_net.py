@@ -1,5 +1,6 @@
 """Nets and pictures that people bring: what bug reports found, by kind, each with an independent value."""
 import copy
+import dataclasses
 import warnings
 
 import numpy as np
@@ -233,6 +234,134 @@ def test_scripted_parts_and_hand_written_swish_are_refused_by_the_rules():
     scripted = torch.jit.script(small())
     x = noise(1, 3, 32, 32)
     torch.testing.assert_close(vh.saliency(scripted, x, 1), vh.saliency(small(), x, 1))
+
+
+# --- what outputs are taken for ---
+def test_one_output_is_the_logit_of_class_1_and_both_can_be_asked_for():
+    net, x = small(1), noise(3, 3, 32, 32)
+    z = net(x).detach()[:, 0]
+    with pytest.warns(UserWarning, match="logit of class 1 against class 0"):
+        rows = vh.predict(net, x)
+    for row, one in zip(rows, z, strict=True):
+        assert {p.index: p.probability for p in row} == pytest.approx(
+            {1: float(one.sigmoid()), 0: float((-one).sigmoid())})  # fmt: skip
+    slope = by_autograd(net, x, lambda out: out[:, 0])
+    torch.testing.assert_close(vh.gradient(net, x, 1), slope)
+    torch.testing.assert_close(vh.gradient(net, x, 0), -slope)
+    found = vh.occlusion(net, x, 0, patch=8, stride=8)
+    hidden = x.clone()
+    hidden[:, :, :8, 8:16] = 0
+    torch.testing.assert_close(found.probability[:, 0, 1], (-net(hidden).detach()[:, 0]).sigmoid())
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        vh.saliency(net, x, 2)
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.Sigmoid(), nn.Sequential(nn.Softmax(1), nn.Identity())])
+def test_a_net_that_ends_in_probabilities_keeps_them(end):
+    net, x = small(5, end), noise(2, 3, 32, 32)
+    with pytest.warns(UserWarning, match="taken for probabilities"):
+        rows = vh.predict(net, x)
+    for row, out in zip(rows, net(x).detach(), strict=True):
+        assert [p.probability for p in row] == pytest.approx(out.sort(descending=True).values.tolist())
+    torch.testing.assert_close(vh.occlusion(net, x, 2, patch=16, stride=16).logit,
+                               vh.occlusion(net, x, 2, patch=16, stride=16).probability)  # fmt: skip
+    curves = vh.insertion_deletion(net, x, 2, torch.rand(2, 32, 32), steps=2)
+    torch.testing.assert_close(curves.deletion[:, 0], net(x).detach()[:, 2])
+
+
+def test_fooling_a_net_with_one_output_needs_steps():
+    net = small(1)
+    net[4].bias.data[:] = -3  # sure of class 0
+    x = noise(1, 3, 32, 32).clamp(-1, 1)
+    found = vh.fool(net, x, 1, confidence=0.6, steps=60)
+    assert found.history[0, 0] == pytest.approx(float(net(found.start.sub(0.5).div(0.5) * 0 + x).sigmoid()), abs=0.2)
+    assert found.history[0, 0] < 0.5 and (int(found.steps) > 0 or not found.fooled)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    back = (found.picture - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    assert float(found.confidence) == pytest.approx(float(net(back).detach().sigmoid()), abs=1e-5)
+
+
+def test_class_scores_come_out_of_containers_or_what_is_there_is_said():
+    net, x = small(), noise(2, 3, 32, 32)
+    want = net(x).detach()
+    Pack = dataclasses.make_dataclass("Pack", ["scores", "loss"])
+    for pack in (lambda out: {"scores": out, "loss": out.mean()}, lambda out: (out, out.sum()), lambda out: [out],
+                 lambda out: Pack(out, None), lambda out: out[:, :, None, None],
+                 lambda out: {"logits": out, "features": out * 2}):  # fmt: skip
+        torch.testing.assert_close(vh.class_scores(Odd(net, pack), x), want)
+    with pytest.raises(ValueError, match=r"'main' \(2, 4\); 'side' \(2, 1\): take a net that has them, or wrap"):
+        vh.class_scores(Odd(net, lambda out: {"main": out, "side": out[:, :1]}), x)
+
+
+# --- wrappers ---
+def test_wrapped_nets_are_looked_through(lite):
+    x, names = vh.to_input("koala", lite), vh.stages(lite)
+    want, heat = vh.predict(lite, x)[0], vh.grad_cam(lite, x)
+    for wrap in (nn.DataParallel, nn.Sequential, Holder, lambda net: nn.Sequential(nn.Sequential(net)),
+                 lambda net: torch.compile(net, backend="eager")):  # fmt: skip
+        net = wrap(lite)
+        assert torch.equal(vh.to_input("koala", net), x)
+        assert vh.predict(net, x)[0] == want and torch.equal(vh.grad_cam(net, x), heat)
+        assert len(vh.stages(net)) == len(names) and all(map(str.endswith, vh.stages(net), names))
+        layer = next(name for name, part in net.named_modules() if isinstance(part, nn.Conv2d))  # by its name out here
+        assert torch.equal(vh.activations(net, x, layer), vh.activations(lite, x, vh.layer_names(lite, nn.Conv2d)[0]))
+
+
+# --- nets that change what they are given ---
+def test_a_net_that_works_in_place_is_given_a_copy():
+    net, x = InPlace(small()).eval(), noise(2, 3, 32, 32)
+    pure, kept = (lambda one: net.net(one - 0.5)), x.clone()
+    torch.testing.assert_close(vh.gradient(net, x, 1), by_autograd(pure, x, lambda out: out[:, 1]))
+    found = vh.occlusion(net, x, 1, patch=16, stride=16)
+    hidden = x.clone()
+    hidden[:, :, 16:, :16] = 0
+    torch.testing.assert_close(found.logit[:, 1, 0], pure(hidden).detach()[:, 1])
+    with torch.no_grad():
+        want = pure(x).softmax(1).amax(1)
+    assert [row[0].probability for row in vh.predict(net, x)] == pytest.approx(want.tolist())
+    maps = torch.rand(2, 32, 32)
+    torch.testing.assert_close(vh.insertion_deletion(net, x, 1, maps, steps=2, of="score").deletion[:, 0],
+                               pure(x).detach()[:, 1])  # fmt: skip
+    vh.activations(net, x, "net.0")
+    assert torch.equal(x, kept)
+
+
+# --- pictures that are not what a net takes ---
+def test_pixels_that_are_not_normalised_are_said():
+    net = small()
+    with pytest.warns(UserWarning, match="from 0 to 255.*vh.to_input") as said:
+        vh.predict(net, torch.arange(256.0).repeat(12).view(1, 3, 32, 32))
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        vh.predict(net, vh.to_input("koala", size=32))
+
+
+def test_a_missing_batch_axis_is_said():
+    net, x = small(), noise(3, 32, 32)
+    for call in (vh.predict, vh.saliency, vh.occlusion, vh.evidence, vh.class_scores):
+        with pytest.raises(ValueError, match=r"no batch axis: give x\[None\]"):
+            call(net, x)
+
+
+def test_a_net_that_normalises_by_its_batch_is_said():
+    net = small()
+    net[1] = nn.BatchNorm2d(8, track_running_stats=False)
+    with pytest.warns(UserWarning, match="what is in a batch"):
+        vh.saliency(net, noise(2, 3, 32, 32), 1)
+
+
+def test_an_error_is_one_short_sentence():
+    net, x = small(), noise(1, 3, 32, 32)
+    for call in (lambda: vh.grad_cam(net, x, 1, layer="x" * 9000), lambda: vh.predict(net, x.repeat(1, 2, 1, 1)),
+                 lambda: vh.saliency(net, x, "y" * 9000), lambda: vh.occlusion(net, x, 1, patch=2.5),
+                 lambda: vh.grad_cam("squeezenet", x), lambda: vh.features(net, x, batch_size=-1)):  # fmt: skip
+        with pytest.raises((ValueError, TypeError)) as caught:
+            call()
+        assert len(str(caught.value)) <= 600 and "\n" not in str(caught.value)
+    own = Odd(net, lambda out: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # one's own errors come as they are
+        vh.predict(own, x)
 
 
 # --- numbers that are none ---

@@ -122,7 +122,7 @@ def test_tuples_are_joined_part_by_part():
 
 def test_nothing_to_do_is_an_error():
     for empty in (X[:0], []):
-        with pytest.raises(ValueError, match="batch of inputs is empty"):
+        with pytest.raises(ValueError, match="nothing to compute: 0 inputs"):
             vh.in_batches(lambda x: x, empty)
 
 

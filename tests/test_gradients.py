@@ -176,7 +176,7 @@ def test_smoothgrad_refuses_nonsense(options):
 def test_integrated_gradients_of_a_square_by_hand():
     """S = sum x^2 from baseline b: along x_i alone the attribution is x_i^2 - b_i^2."""
     x, base = pictures(1, 3, 3), torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64).view(1, 3, 1, 1)
-    found = vh.integrated_gradients(Formula(torch.square), x, 0, baseline=base, steps=1)  # the gradient is a line
+    found = vh.integrated_gradients(Formula(torch.square), x, 1, baseline=base, steps=1)  # the gradient is a line
     torch.testing.assert_close(found, x.square() - base.square())
 
 

@@ -162,7 +162,7 @@ def test_the_stop_button_keeps_what_is_done():
 
     x = noise(1, 3, 24, 32)
     whole = vh.occlusion(linear(), x, 1, patch=8, stride=8)
-    early = vh.occlusion(Stops(3), x, 1, patch=8, stride=8, batch_size=4)  # one for the whole picture, two batches
+    early = vh.occlusion(Stops(4), x, 1, patch=8, stride=8, batch_size=4)  # a trial, the whole picture, two batches
     assert torch.equal(early.logit[0].flatten()[:8], whole.logit[0].flatten()[:8])
     assert early.logit[0].flatten()[8:].isnan().all() and (early.winner[0].flatten()[8:] == -1).all()
     assert not early.drop.isnan().any() and (early.drop[0, 16:] == 0).all()

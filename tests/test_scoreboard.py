@@ -119,9 +119,10 @@ def test_class_sensitivity():
     want = vh.rank_correlation(a, b)
     torch.testing.assert_close(vh.class_sensitivity(net, x, (0, 4), vh.saliency), want)
     assert want.max() < 1
-    for wrong in ("koala", (1, 2, 3)):
-        with pytest.raises(ValueError, match="two targets"):
-            vh.class_sensitivity(net, x, wrong, "saliency")
+    with pytest.raises(ValueError, match="two targets"):
+        vh.class_sensitivity(net, x, (1, 2, 3), "saliency")
+    with pytest.raises(TypeError, match="targets is a tuple, not 'koala'"):
+        vh.class_sensitivity(net, x, "koala", "saliency")
 
 
 # --- the trial --------------------------------------------------------------------------------------------------------

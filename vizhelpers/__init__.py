@@ -7,9 +7,11 @@ Results are detached, on the same device, signed and not normalised: drawing nor
 the stop button ends a long loop and returns what is done so far. Errors are one sentence that says what to do.
 """
 from importlib import import_module
+from inspect import isfunction
 
 from .device import device as device  # at once: later the file of that name would take the function's place
 from .device import prepare_torchvision
+from .guard import guarded
 
 prepare_torchvision()  # so that a lesson's own `import torchvision` works on every machine
 
@@ -54,7 +56,8 @@ __all__ = sorted(["device", "prepare_torchvision", *_HOME])
 
 def __getattr__(name: str):
     if name in _HOME:
-        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+        found = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        return guarded(found) if isfunction(found) else found
     if name in ("weights", "methods", "explore", *_TABLE):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"vizhelpers has no {name!r}; dir(vh) lists what there is.")

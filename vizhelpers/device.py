@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+PACKAGE = str(Path(__file__).parent)
+
 
 def device() -> torch.device:
     """The device that nets and pictures go to: an accelerator (CUDA, Apple's MPS) if there is one, else the CPU.
@@ -23,10 +25,22 @@ def device() -> torch.device:
         chosen = torch.device(wish)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).splitlines()[0]
-        raise RuntimeError(f"VIZHELPERS_DEVICE is {wish!r}, but this machine's PyTorch cannot use it ({why}); unset "
-                           "the variable to let vizhelpers choose.") from None  # fmt: skip
+        raise RuntimeError(f"VIZHELPERS_DEVICE is {wish!r}, but this machine's PyTorch cannot use it "
+                           f"({in_short(error)}); unset the variable to let vizhelpers choose.") from None  # fmt: skip
     return chosen
+
+
+def warn(text: str) -> None:
+    """A warning that points at the line of the user's that called this package."""
+    frame, level = sys._getframe(1), 2
+    while frame and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def in_short(error: Exception) -> str:
+    """The first line of what an error says."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def seed(number: int = 0) -> None:
@@ -103,8 +117,8 @@ def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_s
     """A function of `(n,...)` applied to N inputs in batches that fit in memory; the joined result, or a tuple of them.
     `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02."""
     total = len(inputs)
-    if total == 0:
-        raise ValueError("There is nothing to compute: the batch of inputs is empty.")
+    if total == 0 or (batch_size or 1) < 1:
+        raise ValueError(f"There is nothing to compute: {total} inputs, in batches of {batch_size}.")
     size = batch_size or batch_for(inputs.device if isinstance(inputs, Tensor) else inputs[0].device)
     done = []
     with stoppable(total, progress, "picture", lambda: bool(done)) as bar:

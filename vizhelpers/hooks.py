@@ -152,6 +152,13 @@ def inputs_to(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]
         yield found
 
 
+def _own_input(model: nn.Module, args: tuple) -> tuple:
+    """A copy, for nets that work in place on their input; in half precision where the net computes so."""
+    kind = getattr(next(model.parameters(), None), "dtype", None)
+    kind = kind if kind in (torch.float16, torch.bfloat16) else args[0].dtype
+    return args[0].to(kind, copy=True), *args[1:]
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Switch a model to eval mode in the block and give every submodule its own mode back after it. Lesson 00."""
@@ -166,9 +173,8 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         with ExitStack() as stack:
             if any(mode for _, mode in modes):
                 model.eval()
-            kind = getattr(next(model.parameters(), None), "dtype", None)
-            if kind in (torch.float16, torch.bfloat16):  # pictures stay in float32: only the net computes in half
-                stack.enter_context(model.register_forward_pre_hook(lambda _, args: (args[0].to(kind), *args[1:])))
+            if _own_input not in model._forward_pre_hooks.values() and not isinstance(model, torch.jit.ScriptModule):
+                stack.enter_context(model.register_forward_pre_hook(_own_input))
             yield model
     finally:
         try:

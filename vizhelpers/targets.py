@@ -5,11 +5,12 @@ from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from .device import check_same_device, device_of, info_of
+from .device import channels_of, device_of, in_short, info_of, warn
 from .hooks import capture, evaluating, maps_of, outputs_until, resolve_layer, with_gradients
 
 
@@ -33,13 +34,7 @@ def layer_names(model: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module]
 
 def categories(model: nn.Module, count: int | None = None) -> tuple[str, ...]:
     """Names of the net's (`count`) outputs: its own (`.viz`), ImageNet's for 1000, else "class 0", ... Lesson 00."""
-    _check_classifier(model)
-    if count is None:
-        sizes = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
-        sizes = sizes or [module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
-        if not sizes:
-            raise ValueError(f"{type(model).__name__} has no linear layer or convolution, so no classes to count.")
-        count = sizes[-1]
+    count = answers_of(model).count if count is None else count
     own = getattr(info_of(model), "categories", ())
     if len(own) == count:  # a list of another length belongs to another head
         return own
@@ -101,7 +96,7 @@ def settled(model: nn.Module, x: Tensor, target: Target) -> Neuron | Tensor:
     if isinstance(target, Neuron):
         return target
     if target is not None:
-        return resolve_target(model, target, len(x))
+        return resolve_target(model, target, len(x), answers_of(model, x).count)
     with torch.no_grad():
         return class_scores(model, x).argmax(1)
 
@@ -111,26 +106,106 @@ def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
     return target if isinstance(target, Neuron) else target[torch.tensor(rows, device=target.device)]
 
 
-def class_scores(model: nn.Module, x: Tensor) -> Tensor:
-    """The net's logits `(N,C)` in eval mode, attached to the graph if gradients are recorded. Lesson 05."""
+Answers = namedtuple("Answers", "count kind")  # of classes; outputs are "logits", "one logit" or "probabilities"
+_known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> what its last trial showed
+
+
+def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
+    """How many classes a net has and what its outputs are taken for, by a trial pass, one for each state of its parts.
+    A net that ends in softmax or sigmoid gives probabilities; one output is the logit (or probability) of class 1."""
     _check_classifier(model)
-    check_same_device(model, x)
+    parts = [*model.modules()][1:], [p.shape for p in model.parameters()]
+    size = None if x is None else x.shape[1:]
+    before, then, found = _known.get(model, (([], []), None, None))
+    same = parts[1] == before[1] and len(parts[0]) == len(before[0]) and all(map(operator.is_, parts[0], before[0]))
+    if not same or not found or (isinstance(found, ValueError) and size not in (None, then)):
+        for one in _examples(model) if x is None else [x[:1].to(device_of(model))]:
+            try:
+                size, found = one.shape[1:], _trial(model, one)
+                break
+            except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+                found = ValueError(f"{type(model).__name__} does not run on {tuple(one.shape)} ({in_short(error)}): "
+                                   "vh.to_input(picture, net) makes an input that fits.")  # fmt: skip
+        _known[model] = parts, size, found
+    if isinstance(found, ValueError):
+        raise found
+    return found
+
+
+def _examples(model: nn.Module) -> Iterator[Tensor]:
+    """Pictures of noise that a net might take."""
+    like = next(model.parameters(), torch.zeros(()))
+    flat = next((round((m.in_features / 3) ** 0.5) for m in model.modules() if isinstance(m, nn.Linear)), 32)
+    for side in (getattr(info_of(model), "input_size", 224), 32, 28, 64, 299, flat):
+        noise = torch.randn(1, channels_of(model), side, side, generator=torch.Generator().manual_seed(0))
+        yield noise.to(like)
+
+
+def _trial(model: nn.Module, one: Tensor) -> Answers | ValueError:
+    with with_gradients(), evaluating(model):
+        raw = model(one.detach().clone().requires_grad_(True))
+    try:
+        out = _class_tensor(model, raw, 1)
+    except ValueError as error:
+        return error
+    step = out.grad_fn
+    while step is not None and step.name().startswith(("View", "Squeeze", "Reshape", "Unsafe", "Select", "ToCopy")):
+        step = step.next_functions[0][0]
+    shares = out.shape[1] > 1 and bool((out >= 0).all()) and abs(float(out.detach().sum()) - 1) < 1e-4
+    kind = "probabilities" if shares or (step and step.name().startswith(("Softmax", "Sigmoid"))) else "logits"
+    kind = "one logit" if kind == "logits" and out.shape[1] == 1 else kind
+    if kind != "logits":
+        said = {"one logit": "output is taken for the logit of class 1 against class 0",
+                "probabilities": "outputs, which end in softmax or sigmoid, are taken for probabilities"}[kind]
+        warn(f"This {type(model).__name__}'s {said}: a score is that.")
+    return Answers(max(out.shape[1], 2), kind)
+
+
+def _class_tensor(model: nn.Module, out, count: int) -> Tensor:
+    """The class scores `(N,C)` in what a net returns: itself, `.logits`, or the only such tensor in a container."""
+    parts = out if isinstance(out, dict) else getattr(out, "__dict__", {})
+    parts = dict(enumerate(out)) if isinstance(out, tuple | list) else parts
+    out = getattr(out, "logits", parts.get("logits", out))
+    if isinstance(out, Tensor) and out.dim() == 4 and out.shape[2:] == (1, 1):
+        out = out.flatten(1)
+    found = {key: part for key, part in parts.items() if isinstance(part, Tensor) and part.shape[:-1] == (count,)}
+    if not isinstance(out, Tensor) and len(found) == 1:
+        (out,) = found.values()
+    if not isinstance(out, Tensor) or out.shape[:-1] != (count,):
+        what = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+        several = "".join(f"; {key!r} {tuple(part.shape)}" for key, part in found.items())
+        raise ValueError(f"{type(model).__name__} returns {what}, not class scores (N,C){several}: take a net that "
+                         "has them, or wrap it in a module whose forward returns what you mean.")  # fmt: skip
+    return out
+
+
+def class_scores(model: nn.Module, x: Tensor) -> Tensor:
+    """The net's logits `(N,C)` in eval mode, attached to the graph if gradients are recorded. Lesson 05.
+    Of a net with one output z they are (-z, z); of one that ends in softmax or sigmoid its probabilities; both said."""
+    _check_classifier(model)
     with evaluating(model):
-        out = model(x)
-    out = getattr(out, "logits", out)  # nets with auxiliary heads return a tuple with names
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(f"{type(model).__name__} returns {shape}, not class scores (N,C): take a net that has.")
+        out = _class_tensor(model, model(x), len(x))
     if out.isnan().any():
         raise ValueError(f"This {type(model).__name__} answers NaN: look for it in the input and in the weights.")
+    if out.shape[1] == 1:
+        out = torch.cat([1 - out if answers_of(model, x).kind == "probabilities" else -out, out], 1)
     return out if out.dtype == torch.float64 else out.float()
+
+
+def probabilities(model: nn.Module, x: Tensor, scores: Tensor | None = None, *, log: bool = False) -> Tensor:
+    """The classes' probabilities (or their logs), `(N,C)`, by what the net's outputs are taken for."""
+    scores, kind = class_scores(model, x) if scores is None else scores, answers_of(model, x).kind
+    if kind == "logits":
+        return scores.log_softmax(1) if log else scores.softmax(1)
+    if kind == "one logit":
+        return nn.functional.logsigmoid(scores) if log else scores.sigmoid()
+    return scores.clamp(min=torch.finfo(scores.dtype).tiny).log() if log else scores
 
 
 def has_classes(model: nn.Module, x: Tensor) -> bool:
     """Whether a net puts out class scores for these pictures, by trying."""
     try:
-        with torch.no_grad():
-            return class_scores(model, x[:1]).shape[1] > 1
+        return bool(answers_of(model, x))
     except ValueError:
         return False
 
@@ -142,7 +217,7 @@ def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | 
     with torch.no_grad():
         logits = class_scores(model, x)
     labels, rows = categories(model, logits.shape[1]), []
-    for row, chances in zip(logits, logits.softmax(1), strict=True):
+    for row, chances in zip(logits, probabilities(model, x, logits), strict=True):
         best = chances.topk(min(top, len(chances))).indices.tolist()
         rows.append([Prediction(labels[i], chances[i].item(), i, row[i].item()) for i in best])
     return rows[0] if len(rows) == 1 else rows
@@ -157,7 +232,6 @@ def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = T
         count = scores.shape[1]  # what ran, not what was defined last
         wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x), count).to(scores.device)
         return scores.gather(1, wanted[:, None])[:, 0]
-    check_same_device(model, x)
     with evaluating(model):
         if whole:
             with capture(model, target.layer) as acts:
@@ -182,7 +256,6 @@ def _value(out: Tensor, neuron: Neuron, size: tuple[int, int]) -> Tensor:
 @contextmanager
 def differentiable(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
     """A leaf copy of x to take gradients at, whatever `no_grad`, `inference_mode` or frozen weights are around."""
-    check_same_device(model, x)
     with with_gradients():
         yield x.detach().clone().requires_grad_(True)
 

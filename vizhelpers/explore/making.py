@@ -17,7 +17,7 @@ from ..methods.occlusion import Sweep
 from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
 from ..render import coloured, note, probability_bars, to_picture
-from ..targets import Neuron, categories, class_index, class_scores, settled
+from ..targets import Neuron, categories, class_index, probabilities, settled
 from .base import Explorer, Html, Stepwise, slide
 
 SIDE = 224  # of each picture on the page, in pixels
@@ -34,7 +34,7 @@ def explore_fooling(model: nn.Module, images, target="school bus", *, step: floa
         c = class_index(model, int(label) if label.strip().isdigit() else label)
         found = fool(model, inputs[picture], c, step=step, steps=steps, record=True)
         with torch.no_grad():
-            said = in_batches(lambda part: class_scores(model, part).softmax(1), from_pixels(model, found.frames[0]))
+            said = in_batches(lambda part: probabilities(model, part), from_pixels(model, found.frames[0]))
         return c, found, said.cpu()
 
     def look(picture, label, step):

@@ -1,12 +1,11 @@
 """Class activation maps: CAM, Grad-CAM, Grad-CAM++ and Guided Grad-CAM (lesson 08)."""
-import warnings
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import check_same_device
+from ..device import warn
 from ..hooks import capture, evaluating, maps_of, with_gradients
 from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, resolve_target, score, settled
@@ -21,7 +20,6 @@ _known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> (siz
 
 def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None, bool]:
     """The layers that put out maps, in running order, the last linear layer or convolution, if tokens (N,T,D) run."""
-    check_same_device(model, x)
     modules = {name: module for name, module in model.named_modules() if name}
     key = (x.shape[1:], *modules.items())
     if _known.get(model, ("",))[0] != key:
@@ -68,7 +66,7 @@ def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
         raise refusal
     with capture(model, layer, head) as acts:
         logits = class_scores(model, x)
-    wanted = logits.argmax(1) if target is None else resolve_target(model, target, len(x)).to(x.device)
+    wanted = logits.argmax(1) if target is None else resolve_target(model, target, len(x), logits.shape[1])
     maps, out, last = acts[layer], acts[head], model.get_submodule(head)
 
     def explains(means: Tensor) -> bool:  # all the logits, not only one by chance
@@ -119,7 +117,6 @@ def guided_grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer
 
 def _maps_and_gradients(model: nn.Module, x: Tensor, target: Target, layer: Layer) -> tuple[Tensor, Tensor]:
     """The layer's maps A and dS/dA, both `(N,K,h,w)`, detached; nothing before the layer is differentiated."""
-    check_same_device(model, x)
     layer = cam_layer(model, x) if layer is None else layer
     with with_gradients(), capture(model, layer, leaf=True) as acts:
         total = score(model, x.detach().clone(), target).sum()
@@ -145,5 +142,5 @@ def _positive(found: Tensor, maps: Tensor, g: Tensor, method: str) -> Tensor:
     positive = found.relu()
     for n in (~positive.flatten(1).any(1)).nonzero()[:, 0].tolist():
         which = f" for picture {n}" if len(found) > 1 else ""
-        warnings.warn(f"{method} is zero everywhere{which}: {why_empty(maps[n], g[n])}.", stacklevel=3)
+        warn(f"{method} is zero everywhere{which}: {why_empty(maps[n], g[n])}.")
     return positive

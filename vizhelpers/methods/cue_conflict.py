@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..device import batch_for, device_of, stoppable
 from ..images import DATA, load_image, to_input
-from ..targets import class_scores
+from ..targets import probabilities
 
 CONDITIONS = ("original", "greyscale", "silhouette", "edges", "texture")
 Categories = Mapping[str, Sequence[int]]
@@ -92,7 +92,7 @@ def category_means(model: nn.Module, x: Tensor, categories: Categories) -> tuple
     if empty or not categories:
         raise ValueError(f"Every category needs at least one class number; {', '.join(empty) or 'there is none'}.")
     with torch.no_grad():
-        p = class_scores(model, x).softmax(1)
+        p = probabilities(model, x)
     if p.shape[1] != 1000:
         raise ValueError(f"Categories are sets of the 1000 ImageNet classes; this net has {p.shape[1]} classes.")
     inside = sorted({i for numbers in categories.values() for i in numbers})

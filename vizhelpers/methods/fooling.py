@@ -1,15 +1,14 @@
 """Pictures that fool a net, by gradient ascent (lesson 06)."""
-import warnings
 from collections import namedtuple
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..device import Bar, batch_for, check_same_device, stoppable
+from ..device import Bar, batch_for, stoppable, warn
 from ..hooks import with_gradients
 from ..images import from_pixels, to_pixels
-from ..targets import Neuron, class_scores, gradient_of, resolve_target
+from ..targets import Neuron, answers_of, class_scores, gradient_of, probabilities, resolve_target
 
 Fooled = namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner fooled target start "
                               "difference history frames")  # fmt: skip
@@ -23,7 +22,6 @@ def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, 
     each picture: picture and start (0..1), their difference, its l2 and linf (0..255); rounded (uint8) as a file holds
     it, its winner and rounded_confidence, fooled if that is the target; history `(N,T+1)` of the confidence, frames if
     `record`. Szegedy et al. 2014, section 4; Rony et al. 2019, algorithm 1 (`shrink`); lesson 06."""
-    check_same_device(model, x)
     if x.dim() != 4 or x.shape[1] != 3 or not len(x):
         raise ValueError(f"fool takes normalised pictures (N,3,H,W), not {tuple(x.shape)}: use vh.to_input(it, net).")
     if isinstance(target, Neuron):
@@ -33,7 +31,8 @@ def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, 
                          f"{confidence}, {step}, {steps} and {shrink}.")  # fmt: skip
     with with_gradients():
         start = to_pixels(model, x.detach().clone()).clamp(0, 1)
-        search = _Search(model, start, resolve_target(model, target, len(x)), confidence, step / 255)
+        wanted = resolve_target(model, target, len(x), answers_of(model, x).count)
+        search = _Search(model, start, wanted, confidence, step / 255)
         with stoppable(steps + shrink, progress, enough=lambda: bool(search.history)) as bar:
             search.ascend(steps, record, bar)
             search.shrink(shrink, bar)
@@ -52,8 +51,9 @@ class _Search:
         parts = []
         for some, wanted in zip(pixels.split(self.batch), target.split(self.batch), strict=True):
             leaf = some.detach().requires_grad_(True)
-            logits = class_scores(self.model, from_pixels(self.model, leaf))
-            log_p = logits.log_softmax(1).gather(1, wanted[:, None])[:, 0]
+            x = from_pixels(self.model, leaf)
+            logits = class_scores(self.model, x)
+            log_p = probabilities(self.model, x, logits, log=True).gather(1, wanted[:, None])[:, 0]
             uphill = gradient_of(log_p.sum(), leaf)
             # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
             uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
@@ -74,8 +74,8 @@ class _Search:
                 self.frames.append(self.picture.clone())
             stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
             if stuck.any():
-                warnings.warn(f"fool cannot move picture {moving[stuck].tolist()}: its class's gradient is zero (every "
-                              "path passes a ReLU that is off, or leads out of 0..1).", stacklevel=3)  # fmt: skip
+                warn(f"fool cannot move picture {moving[stuck].tolist()}: its class's gradient is zero (every path "
+                     "passes a ReLU that is off, or leads out of 0..1).")  # fmt: skip
             go = ~done & ~stuck
             moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
             if not len(moving):
@@ -106,8 +106,8 @@ class _Search:
 
         def said(pixels: Tensor) -> tuple[Tensor, Tensor]:
             """The target's probability, and the winner."""
-            logits = [class_scores(self.model, from_pixels(self.model, some)) for some in pixels.split(self.batch)]
-            p = torch.cat(logits).softmax(1)
+            parts = [probabilities(self.model, from_pixels(self.model, some)) for some in pixels.split(self.batch)]
+            p = torch.cat(parts)
             return p.gather(1, self.target[:, None])[:, 0], p.argmax(1)
 
         chance, winner = said(rounded.to(change.dtype) / 255)

@@ -1,5 +1,4 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
-import warnings
 from collections import namedtuple
 from collections.abc import Callable
 
@@ -9,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..device import batch_for, check_same_device, in_batches, stoppable
+from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
 from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
 
@@ -56,8 +55,7 @@ def _said_if_zero(found: Tensor, method: str) -> Tensor:
     """The same tensor; a map of zeros is said aloud, with its usual cause."""
     if empty := [str(n) for n, one in enumerate(found) if not one.any()]:
         which = "" if len(found) == 1 else f" for picture {', '.join(empty)}"
-        warnings.warn(f"{method} is zero everywhere{which}: every path to the target passes a ReLU that is off.",
-                      stacklevel=3)  # fmt: skip
+        warn(f"{method} is zero everywhere{which}: every path to the target passes a ReLU that is off.")
     return found
 
 
@@ -68,7 +66,6 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
     `level` is the noise's deviation as a share of each picture's range. Smilkov et al. 2017, section 3; lesson 05."""
     if level < 0 or samples < 1:
         raise ValueError(f"SmoothGrad needs a level of 0 or more and at least one sample, not {level} and {samples}.")
-    check_same_device(model, x)
     x = x.detach()
     spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) * level
 
@@ -88,7 +85,6 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
     """
     if steps is not None and steps < 1:
         raise ValueError(f"Integrated Gradients needs at least one step, not {steps}.")
-    check_same_device(model, x)
     x = x.detach()
     if baseline is None and x.shape[1] != 3:
         raise ValueError(f"Black is known for RGB only, and x is {tuple(x.shape)}: give a baseline that fits it.")
@@ -106,7 +102,7 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
             rise = score(model, x, target) - score(model, start.contiguous(), target)
         off = ((found.sum((1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1e-12)).max()
         if off > 0.01:
-            warnings.warn(f"After {len(shares)} steps the sum is {off:.1%} off; give more steps.", stacklevel=2)
+            warn(f"After {len(shares)} steps the sum is {off:.1%} off; give more steps.")
     return found
 
 

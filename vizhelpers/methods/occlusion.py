@@ -4,9 +4,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..device import batch_for, check_same_device, stoppable
+from ..device import batch_for, stoppable
 from ..hooks import evaluating
-from ..targets import Neuron, Target, class_scores, score, settled
+from ..targets import Neuron, Target, class_scores, probabilities, score, settled
 from .locality import LocalNet, levels
 
 TRIAL = 4  # positions at which the short way is compared with the plain one
@@ -48,7 +48,6 @@ def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int 
 class Sweep:
     """The work of `occlusion`, a batch at a time: `step()` until `done == total`, `result()` whenever it is wanted."""
     def __init__(self, model, x, target=None, *, patch=32, stride=16, fill=0.0, batch_size=None):
-        check_same_device(model, x)
         count, _, height, width = x.shape
         if patch < 1 or stride < 1 or patch > min(height, width):
             sizes = f"does not fit a picture of {height}x{width} pixels"
@@ -102,7 +101,7 @@ class Sweep:
         else:
             pick = self.target[jobs // len(self.boxes)][:, None]
             self.values.view(-1)[jobs] = out.gather(1, pick)[:, 0]
-            self.probability.view(-1)[jobs] = out.softmax(1).gather(1, pick)[:, 0]
+            self.probability.view(-1)[jobs] = probabilities(self.model, self.x, out).gather(1, pick)[:, 0]
             self.winner.view(-1)[jobs] = out.argmax(1)
         self.done += len(jobs)
         return len(jobs)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import check_same_device, quiet, stoppable
+from ..device import quiet, stoppable
 from ..hooks import evaluating
 from ..images import DATA, to_input, upsampled
 from ..scenes import compose_scene
@@ -130,7 +130,6 @@ def sanity_check(model: nn.Module, x: Tensor, target: Target, method: str | Call
     x, target); `upto` names the blocks, by default all `stages`. Once the classifier is random its classes mean
     nothing, and some may be dead, with an empty map: so the random net's map is for its own first answer (a `Neuron`
     stays). Adebayo et al. 2018, section 3.1. Lesson 13."""
-    check_same_device(model, x)
     method, names = method_called(method), list(stages(model) if upto is None else upto)
     maps = [method(model, x, settled(model, x, None) if target is None else target)]
     with stoppable(len(names), progress, "stage") as bar:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..device import batch_for, check_same_device, stoppable
 from ..hooks import evaluating, resolve_layer
 from ..images import upsampled
-from ..targets import Neuron, Target, class_scores, of_rows, score, settled
+from ..targets import Neuron, Target, of_rows, probabilities, score, settled
 
 
 # --- how alike two maps are ------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
             if of == "score":
                 values[n, way, s] = score(model, pictures, asked)
             else:
-                values[n, way, s] = class_scores(model, pictures).softmax(1).gather(1, asked[:, None])[:, 0]
+                values[n, way, s] = probabilities(model, pictures).gather(1, asked[:, None])[:, 0]
             bar.update(len(n))
     for step in known:
         values[:, 1, step] = values[:, 0, steps - step]
@@ -167,14 +167,18 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
 def stages(model: nn.Module) -> list[str]:
     """The blocks of a net that have weights, from the top (the classifier) down: what `randomized` counts by.
     Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13."""
+    top = ""
+    while len(parts := dict(model.get_submodule(top).named_children())) == 1 and [*[*parts.values()][0].children()]:
+        top = f"{top}.{[*parts][0]}".strip(".")  # a module that only holds the net
+
     def blocks(module: nn.Module, name: str) -> Iterator[str]:
-        if not name or type(module) is nn.Sequential:
+        if name == top or type(module) is nn.Sequential:
             for part, child in module.named_children():
                 yield from blocks(child, f"{name}.{part}" if name else part)
         elif list(module.parameters()):
             yield name
 
-    return list(blocks(model, ""))[::-1]
+    return list(blocks(model.get_submodule(top), top))[::-1]
 
 
 @contextmanager

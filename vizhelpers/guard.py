@@ -1,0 +1,138 @@
+"""What is checked of the arguments of every public function, in one place: the net, the pictures, sizes and counts.
+
+`vh.name` is the function behind this check. An error that torch or numpy raises comes out as one sentence that names
+the function and what it was given, with the original behind it; an error of the user's own code comes out as it is.
+"""
+import inspect
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, wraps
+from inspect import Parameter
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .device import PACKAGE, check_same_device, in_short, warn
+
+FAR = 30  # normalised pictures lie within about 3 of 0; a caller's 0..255 does not
+LIBRARIES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen", "<__", "numpy/")
+LONGEST = 500  # characters of a message
+MOST = 10**6  # of steps, samples, pixels along a side, ...: above, a machine would run full
+NUMBERS = {int: Integral, float: Real, bool: bool | np.bool_}
+NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
+         nn.Module: "a module", bool: "True or False",
+         tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
+
+
+def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
+    """The net in wrappers that only pass on (torch.compile, DataParallel, a Sequential of it), and its name in them."""
+    prefix = ""
+    while True:
+        name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
+        if type(model) is nn.Sequential and len(model) == 1 and [*model[0].children()] and not hasattr(model, "viz"):
+            name = next(iter(model._modules))
+        if name is None:
+            return model, prefix
+        model, prefix = model._modules[name], f"{prefix}{name}."
+
+
+@cache
+def guarded(function: Callable) -> Callable:
+    """The function with its arguments checked first, by the types in its signature and by what its net can take."""
+    signature, hints, name = inspect.signature(function), get_type_hints(function), f"vh.{function.__name__}"
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}; it takes {', '.join(signature.parameters)}.") from None
+        for key, value in given.arguments.items():
+            if signature.parameters[key].kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+                _check_type(f"{name}: {key}", value, _kinds(hints.get(key, object)))
+        _check_net(function.__name__, given.arguments)
+        try:
+            return function(*given.args, **given.kwargs)
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            files = [frame.filename for frame in frames]
+            if not [f for f in files if f.startswith(PACKAGE) or not f.startswith(LIBRARIES)][-1].startswith(PACKAGE):
+                raise  # of the user's own code
+            if not (files[-1].startswith(PACKAGE) and frames[-1].line.startswith("raise")):
+                shown = ", ".join(f"{key}={_short(value)}" for key, value in given.arguments.items())[:300]
+                raise ValueError(f"{name} cannot work with {shown} ({in_short(error)}): help({name}) says what it "
+                                 "takes.") from error  # fmt: skip
+            if len(text := str(error)) > LONGEST or "\n" in text:
+                raise type(error)(" ".join(text.split())[:LONGEST]) from None
+            raise
+
+    return call
+
+
+def _short(value) -> str:
+    if isinstance(value, Tensor):
+        return "a nested tensor" if value.is_nested else f"a {str(value.dtype)[6:]} tensor {tuple(value.shape)}"
+    return type(value).__name__ if isinstance(value, nn.Module) else " ".join(repr(value)[:60].split())
+
+
+def _kinds(hint) -> tuple:
+    return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+
+
+def _check_type(what: str, value, kinds: tuple) -> None:
+    if isinstance(value, int) and value > MOST and not what.endswith((": seed", ": number")):
+        raise ValueError(f"{what}={value} would fill this machine: at most {MOST}.")
+    if not any(_serves(value, get_origin(kind) or kind) for kind in kinds):
+        names = [NAMES.get(get_origin(kind) or kind, str(getattr(kind, "__name__", kind))) for kind in kinds]
+        raise TypeError(f"{what} is {' or '.join(names)}, not {_short(value)}.")
+
+
+def _serves(value, kind) -> bool:
+    """Whether a value is of a type that a signature names, or serves as one: numpy's numbers, a list for a tuple."""
+    if kind in (tuple, list, Sequence):
+        return isinstance(value, Iterable) and not isinstance(value, str | bytes)
+    if kind in NUMBERS and isinstance(value, Tensor | np.ndarray):
+        return not getattr(value, "is_nested", False) and value.shape in ((), (1,))
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    return not isinstance(kind, type) or isinstance(value, NUMBERS.get(kind, kind))
+
+
+def _check_net(name: str, given: dict) -> None:
+    model = given.get("model")
+    if not isinstance(model, nn.Module):  # only where there need be none: else its type has been refused
+        return
+    given["model"], prefix = unwrapped(model)
+    if isinstance(given.get("layer"), str):
+        given["layer"] = given["layer"].removeprefix(prefix)
+    if "x" not in given or name == "to_display" or (name == "features" and not isinstance(given["x"], Tensor)):
+        return
+    if not (anywhere := name in ("channel_maxima", "top_patches") or name.startswith("explore_")):
+        check_same_device(given["model"], given["x"])
+    if isinstance(given["x"], Tensor) and not anywhere:
+        _check_pictures(given["model"], given["x"])
+
+
+def _check_pictures(model: nn.Module, x: Tensor) -> None:
+    if x.is_nested or x.is_conj() or x.layout != torch.strided or not x.is_floating_point():
+        raise ValueError(f"x is {_short(x)}: a dense tensor of floating point numbers is needed, see vh.to_input.")
+    if not x.dim() or (x.dim() == 3 and any(isinstance(module, nn.Conv2d) for module in model.modules())):
+        raise ValueError(f"x {tuple(x.shape)} has no batch axis: give x[None], which is (1,C,H,W).")
+    if not x.numel():
+        raise ValueError(f"x {tuple(x.shape)} is empty: there is no picture in it.")
+    if x.is_meta:  # shapes only
+        return
+    low, high = map(float, torch.aminmax(x.detach()))
+    if not low > -torch.inf or not high < torch.inf:  # also NaN
+        raise ValueError("x has values that are NaN or infinite: find out where they come from first.")
+    if any(getattr(part, "running_mean", x) is None and "BatchNorm" in type(part).__name__ for part in model.modules()):
+        warn(f"This {type(model).__name__} normalises by what is in a batch (batch norm without running means): an "
+             "answer depends on which pictures, and how many, go through it together.")  # fmt: skip
+    if max(-low, high) > FAR:
+        warn(f"x goes from {low:.3g} to {high:.3g}, and normalised pictures lie within about 3 of 0: "
+             "vh.to_input makes them so.")  # fmt: skip
