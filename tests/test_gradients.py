@@ -168,7 +168,7 @@ def test_captum_agrees_on_smoothgrad_within_the_noise(monkeypatch):
 
 @pytest.mark.parametrize("options", [{"level": -0.1}, {"samples": 0}])
 def test_smoothgrad_refuses_nonsense(options):
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="0 or more, not -0.1|samples is 0: it must be at least 1"):
         vh.smoothgrad(tiny(), pictures(1, 8, 10), 1, **options)
 
 

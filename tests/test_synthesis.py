@@ -131,7 +131,7 @@ def test_deep_dream_raises_the_layer_and_keeps_the_shape():
     energy = [vh.activations(net, (p - mean) / std, "second").square().mean((1, 2, 3)) for p in (before, after)]
     assert (energy[1] > 1.2 * energy[0]).all()
     assert after.shape == x.shape and 0 <= after.min() and after.max() <= 1
-    with pytest.raises(ValueError, match="octaves of 1 or more"):
+    with pytest.raises(ValueError, match="octaves is 0: it must be at least 1"):
         vh.deep_dream(net, x, "second", octaves=0)
 
 

@@ -71,8 +71,8 @@ def test_somebody_elses_net(somebodys):
     assert one[0].index == int(logits.argmax()) and one[0].logit == pytest.approx(logits.max().item(), abs=1e-5)
     assert one[0].probability == pytest.approx((logits.max() - logits.logsumexp(0)).exp().item(), abs=1e-5)
     assert sum(p.probability for p in two[0]) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="at least 1, not 0"):
-        targets.predict(somebodys, x, top=0)
+    with pytest.raises(ValueError, match="top is 0: it must be at least 1"):
+        vh.predict(somebodys, x, top=0)
 
 
 def test_thousand_outputs_get_imagenets_names():

@@ -67,15 +67,6 @@ def info_of(model: nn.Module):
     return next((part.viz for part in parts if hasattr(part, "viz")), None)
 
 
-def check_same_device(model: nn.Module, x: Tensor) -> None:
-    """Raise one sentence if the input is no tensor, or if it and the model are on different devices."""
-    if not isinstance(x, Tensor):
-        raise TypeError(f"This takes a normalised tensor (N,3,H,W), not {type(x).__name__}: use vh.to_input(it, net).")
-    here = device_of(model)
-    if x.device != here:
-        raise RuntimeError(f"The input is on {x.device} but the model is on {here}: use x.to({str(here)!r}).")
-
-
 def batch_for(place: torch.device) -> int:
     """Pictures in a batch: on a CPU few, so that their maps stay in its cache, on a GPU as many as keep it busy."""
     return {"cpu": 8, "cuda": 128, "mps": 32}.get(place.type, 16)
@@ -117,8 +108,8 @@ def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_s
     """A function of `(n,...)` applied to N inputs in batches that fit in memory; the joined result, or a tuple of them.
     `inputs` is a tensor or a list of N tensors `(1,...)`. A batch that does not fit on a GPU is halved. Lesson 02."""
     total = len(inputs)
-    if total == 0 or (batch_size or 1) < 1:
-        raise ValueError(f"There is nothing to compute: {total} inputs, in batches of {batch_size}.")
+    if total == 0:
+        raise ValueError("There is nothing to compute: the batch of inputs is empty.")
     size = batch_size or batch_for(inputs.device if isinstance(inputs, Tensor) else inputs[0].device)
     done = []
     with stoppable(total, progress, "picture", lambda: bool(done)) as bar:

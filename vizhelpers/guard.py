@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .device import PACKAGE, check_same_device, in_short, warn
+from .device import PACKAGE, device_of, in_short, warn
 
 FAR = 30  # normalised pictures lie within about 3 of 0; a caller's 0..255 does not
 LIBRARIES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen", "<__", "numpy/")
 LONGEST = 500  # characters of a message
 MOST = 10**6  # of steps, samples, pixels along a side, ...: above, a machine would run full
+FROM_ONE = frozenset("top count samples patch stride batch_size bins columns octaves".split())
 NUMBERS = {int: Integral, float: Real, bool: bool | np.bool_}
 NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
          nn.Module: "a module", bool: "True or False",
@@ -85,8 +86,9 @@ def _kinds(hint) -> tuple:
 
 
 def _check_type(what: str, value, kinds: tuple) -> None:
-    if isinstance(value, int) and value > MOST and not what.endswith((": seed", ": number")):
-        raise ValueError(f"{what}={value} would fill this machine: at most {MOST}.")
+    name, whole = what.split()[-1], isinstance(value, int)
+    if whole and (value < 1 and name in FROM_ONE or value > MOST and name not in ("seed", "number")):
+        raise ValueError(f"{what} is {value}: it must be at {'least 1' if value < 1 else f'most {MOST}'}.")
     if not any(_serves(value, get_origin(kind) or kind) for kind in kinds):
         names = [NAMES.get(get_origin(kind) or kind, str(getattr(kind, "__name__", kind))) for kind in kinds]
         raise TypeError(f"{what} is {' or '.join(names)}, not {_short(value)}.")
@@ -112,13 +114,13 @@ def _check_net(name: str, given: dict) -> None:
         given["layer"] = given["layer"].removeprefix(prefix)
     if "x" not in given or name == "to_display" or (name == "features" and not isinstance(given["x"], Tensor)):
         return
-    if not (anywhere := name in ("channel_maxima", "top_patches") or name.startswith("explore_")):
-        check_same_device(given["model"], given["x"])
-    if isinstance(given["x"], Tensor) and not anywhere:
+    if name not in ("channel_maxima", "top_patches") and not name.startswith("explore_"):  # they may be elsewhere
         _check_pictures(given["model"], given["x"])
 
 
 def _check_pictures(model: nn.Module, x: Tensor) -> None:
+    if x.device != (here := device_of(model)):
+        raise RuntimeError(f"The input is on {x.device} but the model is on {here}: use x.to({str(here)!r}).")
     if x.is_nested or x.is_conj() or x.layout != torch.strided or not x.is_floating_point():
         raise ValueError(f"x is {_short(x)}: a dense tensor of floating point numbers is needed, see vh.to_input.")
     if not x.dim() or (x.dim() == 3 and any(isinstance(module, nn.Conv2d) for module in model.modules())):

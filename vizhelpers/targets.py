@@ -212,8 +212,6 @@ def has_classes(model: nn.Module, x: Tensor) -> bool:
 
 def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | list[list[Prediction]]:
     """The most probable classes as (label, probability, index, logit), best first; a list of such lists for N > 1."""
-    if top < 1:
-        raise ValueError(f"top is the number of classes to list, at least 1, not {top}.")
     with torch.no_grad():
         logits = class_scores(model, x)
     labels, rows = categories(model, logits.shape[1]), []

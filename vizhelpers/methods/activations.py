@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..device import channels_of, check_same_device, device_of, in_batches
+from ..device import channels_of, device_of, in_batches
 from ..hooks import capture, evaluating, maps_of, outputs_until, resolve_layer
 
 LONGEST = 1500  # pixels of the longest picture on which a receptive field is looked for
@@ -19,7 +19,6 @@ LONGEST = 1500  # pixels of the longest picture on which a receptive field is lo
 
 def activations(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Tensor:
     """The output of one layer, before whatever follows it: signed maps `(N,K,h,w)`, `(N,K)` if linear. Lesson 02."""
-    check_same_device(model, x)
     with evaluating(model), torch.no_grad(), capture(model, layer) as acts:
         model(x)
         return acts[layer].detach()
@@ -93,8 +92,6 @@ def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: in
     channels = maxima.values.shape[1]
     if not 0 <= channel < channels:
         raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
-    if count < 1:
-        raise ValueError(f"count is {count}: ask for at least one patch.")
     field = field or receptive_field(model, layer, tuple(x.shape[-2:]), channel=channel)
     values, rows, columns = (part[:, channel].tolist() for part in maxima)
     order = maxima.values[:, channel].argsort(descending=True, stable=True)[:count].tolist()
@@ -150,6 +147,10 @@ def _sight(model, layer, axis, picture, side, channel):
             break
     else:
         raise ValueError(f"This net does not run on {'x'.join(map(str, picture))} pixels: {error}") from error
+
+    channels = acts.maps(layer).shape[1]
+    if channel is not None and not 0 <= channel < channels:
+        raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
 
     @cache
     def touched(begin: int, end: int) -> list[bool]:

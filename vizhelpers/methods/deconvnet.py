@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import check_same_device
 from ..hooks import capture, evaluating, resolve_layer
 from ..targets import layer_names
 
@@ -45,7 +44,6 @@ def deconvnet(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int,
     It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
     VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04."""
-    check_same_device(model, x)
     name, _ = resolve_layer(model, layer)
     chain = _chain(model, x, name)
     with torch.no_grad():

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..device import channels_of, check_same_device, device_of, in_batches, info_of, stoppable
+from ..device import channels_of, device_of, in_batches, info_of, stoppable
 from ..hooks import capture, evaluating, inputs_to, maps_of, resolve_layer
 from ..images import expected, load_image, to_display, to_input
 from ..models import load_model
@@ -73,7 +73,6 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
     if isinstance(x, (list, tuple)):
         which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
         return in_batches(read_and_run, which, batch_size=batch_size, progress=progress)
-    check_same_device(model, x)
     return in_batches(run, x, batch_size=batch_size, progress=progress)
 
 

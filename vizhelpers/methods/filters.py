@@ -50,8 +50,6 @@ def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     size = spectra.shape[-1]
     if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
         raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")
-    if bins < 1:
-        raise ValueError(f"bins is {bins}: ask for at least one ring.")
     along = (torch.arange(size, device=spectra.device) - size // 2) / size
     ring = (torch.hypot(along[:, None], along) * 2 * bins).long().clamp(max=bins - 1).flatten()
     energy = spectra.square().flatten(1)

@@ -64,8 +64,8 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
                seed: int = 0, progress: bool = False) -> Tensor:  # fmt: skip
     """SmoothGrad, `(N,3,H,W)`: the mean gradient over noisy copies; `.abs().amax(1)` is its saliency map.
     `level` is the noise's deviation as a share of each picture's range. Smilkov et al. 2017, section 3; lesson 05."""
-    if level < 0 or samples < 1:
-        raise ValueError(f"SmoothGrad needs a level of 0 or more and at least one sample, not {level} and {samples}.")
+    if level < 0:
+        raise ValueError(f"SmoothGrad's level of noise is 0 or more, not {level}.")
     x = x.detach()
     spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) * level
 

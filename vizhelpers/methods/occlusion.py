@@ -49,9 +49,8 @@ class Sweep:
     """The work of `occlusion`, a batch at a time: `step()` until `done == total`, `result()` whenever it is wanted."""
     def __init__(self, model, x, target=None, *, patch=32, stride=16, fill=0.0, batch_size=None):
         count, _, height, width = x.shape
-        if patch < 1 or stride < 1 or patch > min(height, width):
-            sizes = f"does not fit a picture of {height}x{width} pixels"
-            raise ValueError(f"A patch of {patch} with stride {stride} {sizes}: 1 or more, and no larger than that.")
+        if patch > min(height, width):
+            raise ValueError(f"A patch of {patch} does not fit a picture of {height}x{width} pixels.")
         self.boxes, self.rows, self.columns = patch_boxes(height, width, patch, stride)
         self.model, self.x, self.done, self.total = model, x.detach(), 0, count * len(self.boxes)
         self.filled = torch.as_tensor(fill, dtype=x.dtype, device=x.device).detach().expand(x.shape[1:])

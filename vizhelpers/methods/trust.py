@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import batch_for, check_same_device, stoppable
+from ..device import batch_for, stoppable
 from ..hooks import evaluating, resolve_layer
 from ..images import upsampled
 from ..targets import Neuron, Target, of_rows, probabilities, score, settled
@@ -117,7 +117,6 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     normalised (0: the mean colour), or what "blurred" shows there; `blur` is the deviation in pixels, 0 inserts into
     the fill. `of` is the target's "probability" or "score" (for a `Neuron`). Equal values come in random order.
     Petsiuk et al. 2018, *RISE*, section 4.2. Lesson 13."""
-    check_same_device(model, x)
     if steps < 1 or len(maps) != len(x) or of not in ("probability", "score"):
         raise ValueError(f"insertion_deletion takes 1 step or more, a map for each picture, and of='probability' or "
                          f"'score'; not {steps} steps, {len(maps)} maps for {len(x)} pictures, of={of!r}.")  # fmt: skip
