@@ -385,6 +385,20 @@ def test_one_nan_does_not_empty_an_overlay():
 
 
 # --- channels, kinds of numbers ---
+def test_a_volume_has_gradients_and_their_means():
+    net = seeded(lambda: nn.Sequential(nn.Conv3d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+                                       nn.Linear(4, 3)))  # fmt: skip
+    x = noise(2, 1, 8, 9, 10)
+    slope = by_autograd(net, x, lambda out: out[:, 1])
+    torch.testing.assert_close(vh.gradient(net, x, 1), slope)
+    torch.testing.assert_close(vh.smoothgrad(net, x, 1, level=0.0, samples=3), slope)
+    found = vh.integrated_gradients(net, x, 1, baseline=torch.zeros(1, 1, 1, 1, 1), steps=64)
+    torch.testing.assert_close(found.flatten(1).sum(1), (net(x) - net(x * 0)).detach()[:, 1], rtol=0.02, atol=1e-3)
+    for call in (vh.occlusion, vh.grad_cam, vh.cam):
+        with pytest.raises(ValueError):
+            call(net, x, 1)
+
+
 def test_other_channels_are_right_or_refused():
     net, x = small(10, channels=1), noise(2, 1, 28, 28)
     base = torch.zeros(1, 1, 1, 1)
@@ -429,6 +443,19 @@ def test_an_own_file_goes_before_the_library(tmp_path, monkeypatch):
     assert vh.load_image("zebra.webp").size == (300, 200) and vh.load_image("zebra").size != (300, 200)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert vh.load_image("~/zebra.webp").size == (300, 200)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_phones_heic_picture_is_read_upright(tmp_path, orientation):
+    from pillow_heif import from_pillow
+    picture = vh.load_image("koala")
+    held = picture if orientation == 1 else picture.rotate(90, expand=True)  # 6: to be turned by 90 degrees clockwise
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    from_pillow(held).save(tmp_path / "photo.heic", quality=95, exif=exif.tobytes())
+    found = vh.load_image(tmp_path / "photo.heic")
+    assert found.size == picture.size
+    assert np.abs(np.asarray(found, float) - np.asarray(picture, float)).mean() < 2
 
 
 def test_a_map_of_another_shape_than_the_picture_is_said():

@@ -6,6 +6,7 @@ the cut-out), a path, a file's bytes, a PIL image of any usual mode, or an array
 """
 import csv
 import difflib
+import importlib.util
 import io
 import math
 import os
@@ -25,8 +26,6 @@ from .device import device_of, info_of, quiet
 DATA = Path(os.environ.get("VIZHELPERS_DATA") or Path(__file__).resolve().parent.parent / "data")
 MIN_SIDE = 8  # pixels; below this no net of the series sees anything
 MAX_PIXELS = 100_000_000  # refused from the header, so that a tiny file cannot fill the memory
-MAX_ASPECT = 20  # longer strips would grow enormous when their shorter side becomes 256
-LIMITS = f"at least {MIN_SIDE} x {MIN_SIDE} and at most {MAX_PIXELS // 10**6} million"  # as errors say it
 Picture = make_dataclass("Picture", "name path kind group subject author source licence".split(), frozen=True)
 
 
@@ -118,22 +117,23 @@ def read_any(source) -> Image.Image:
 def _decoded(source, label: str) -> Image.Image:
     """A decoded copy, turned as its EXIF says; the size is checked before decoding."""
     try:
+        if importlib.util.find_spec("pillow_heif"):
+            importlib.import_module("pillow_heif").register_heif_opener()
         with quiet():  # our own limit says in one sentence what PIL warns of
             image = source if isinstance(source, Image.Image) else Image.open(source)
             check_size(image.size, label)
             return ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError:
-        raise ValueError(f"{label} has far too many pixels: they are {LIMITS}") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for the same broken file
         if str(error).startswith(label):  # our own about the size
             raise
-        heic = "a phone's HEIC where pillow-heif is installed"
-        raise ValueError(f"{label} is damaged or not a picture; JPEG, PNG and WebP always work, {heic}") from None
+        raise ValueError(f"{label} is damaged, far too large or not a picture; JPEG, PNG and WebP always work, a "
+                         "phone's HEIC where pillow-heif is installed") from None  # fmt: skip
 
 
 def check_size(size: tuple[int, int], label: str) -> None:
     if min(size) < MIN_SIDE or math.prod(size) > MAX_PIXELS:
-        raise ValueError(f"{label} has {size[0]} x {size[1]} pixels, too small or too large: they are {LIMITS}")
+        limits = f"at least {MIN_SIDE} x {MIN_SIDE} and at most {MAX_PIXELS // 10**6} million"
+        raise ValueError(f"{label} has {size[0]} x {size[1]} pixels, too small or too large: they are {limits}")
 
 
 def _from_array(array: np.ndarray, label: str) -> Image.Image:  # 8-bit: L, RGB or RGBA
@@ -186,9 +186,8 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     goal = [round(sides[0] * shorter / side)] if crop else sides
     for picture in map(load_image, many):
         ratio = max(picture.size) / min(picture.size) if len(sides) == 1 else 1
-        if ratio > MAX_ASPECT or goal[0] * goal[-1] * ratio > MAX_PIXELS:
-            longest = f"{MAX_ASPECT}:1 or {MAX_PIXELS // 10**6} million pixels"
-            raise ValueError(f"size={size!r} makes more than {longest}; cut a piece out or give size=(H, W)")
+        if goal[0] * goal[-1] * ratio > MAX_PIXELS:
+            raise ValueError(f"size={size!r} makes too many pixels of this picture: give a smaller one, or (H, W)")
         picture = functional.resize(picture, goal, InterpolationMode(interpolation))
         pictures.append(functional.pil_to_tensor(functional.center_crop(picture, sides) if crop else picture))
     if len({picture.shape for picture in pictures}) != 1:

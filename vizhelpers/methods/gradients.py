@@ -67,7 +67,7 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
     if level < 0:
         raise ValueError(f"SmoothGrad's level of noise is 0 or more, not {level}.")
     x = x.detach()
-    spread = (x.amax((1, 2, 3)) - x.amin((1, 2, 3))) * level
+    spread = (x.flatten(1).amax(1) - x.flatten(1).amin(1)) * level
 
     def noisy(n: int, sample: int) -> Tensor:  # the same noise for every picture of a batch
         noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed * 1_000_003 + sample))
@@ -100,7 +100,7 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
     if steps is None:
         with torch.no_grad():
             rise = score(model, x, target) - score(model, start.contiguous(), target)
-        off = ((found.sum((1, 2, 3)) - rise).abs() / rise.abs().clamp(min=1e-12)).max()
+        off = ((found.flatten(1).sum(1) - rise).abs() / rise.abs().clamp(min=1e-12)).max()
         if off > 0.01:
             warn(f"After {len(shares)} steps the sum is {off:.1%} off; give more steps.")
     return found
@@ -119,13 +119,14 @@ def _mean_gradient(model, x, target, picture: Callable[[int, int], Tensor], weig
     jobs, size = [(n, i) for i in order for n in range(len(x))], batch_for(x.device)
     with stoppable(len(jobs), progress, "picture", enough=lambda: all(used)) as bar:
         for part in (jobs[at : at + size] for at in range(0, len(jobs), size)):
-            batch = torch.stack([picture(n, i) for n, i in part]).contiguous(memory_format=torch.channels_last)
+            batch = torch.stack([picture(n, i) for n, i in part])
+            batch = batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
             found = input_gradient(model, batch, of_rows(target, [n for n, _ in part]))
             for (n, i), g in zip(part, found, strict=True):
                 total[n] += weights[i] * g
                 used[n] += weights[i]
             bar.update(len(part))
-    return total / x.new_tensor(used).view(-1, 1, 1, 1)
+    return total / x.new_tensor(used).view(-1, *[1] * (x.dim() - 1))
 
 
 PathPoint = namedtuple("PathPoint", "share score attributed")
