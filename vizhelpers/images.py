@@ -123,11 +123,13 @@ def _decoded(source, label: str) -> Image.Image:
             image = source if isinstance(source, Image.Image) else Image.open(source)
             check_size(image.size, label)
             return ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError:
+        raise ValueError(f"{label} has far more than the {MAX_PIXELS // 10**6} million pixels allowed") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, ... for the same broken file
         if str(error).startswith(label):  # our own about the size
             raise
-        raise ValueError(f"{label} is damaged, far too large or not a picture; JPEG, PNG and WebP always work, a "
-                         "phone's HEIC where pillow-heif is installed") from None  # fmt: skip
+        raise ValueError(f"{label} is damaged or not a picture; JPEG, PNG and WebP work, a phone's HEIC where "
+                         "pillow-heif is installed") from None  # fmt: skip
 
 
 def check_size(size: tuple[int, int], label: str) -> None:
@@ -187,7 +189,7 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     for picture in map(load_image, many):
         ratio = max(picture.size) / min(picture.size) if len(sides) == 1 else 1
         if goal[0] * goal[-1] * ratio > MAX_PIXELS:
-            raise ValueError(f"size={size!r} makes too many pixels of this picture: give a smaller one, or (H, W)")
+            raise ValueError(f"size={size!r} makes over {MAX_PIXELS // 10**6} million pixels: give a smaller one or (H, W)")
         picture = functional.resize(picture, goal, InterpolationMode(interpolation))
         pictures.append(functional.pil_to_tensor(functional.center_crop(picture, sides) if crop else picture))
     if len({picture.shape for picture in pictures}) != 1:
