@@ -189,7 +189,7 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     for picture in map(load_image, many):
         ratio = max(picture.size) / min(picture.size) if len(sides) == 1 else 1
         if goal[0] * goal[-1] * ratio > MAX_PIXELS:
-            raise ValueError(f"size={size!r} makes over {MAX_PIXELS // 10**6} million pixels: give a smaller one or (H, W)")
+            raise ValueError(f"size={size!r} makes over {MAX_PIXELS // 10**6} million pixels: give less, or (H, W)")
         picture = functional.resize(picture, goal, InterpolationMode(interpolation))
         pictures.append(functional.pil_to_tensor(functional.center_crop(picture, sides) if crop else picture))
     if len({picture.shape for picture in pictures}) != 1:

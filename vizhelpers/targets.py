@@ -46,13 +46,6 @@ def imagenet_categories() -> tuple[str, ...]:
     return tuple(_IMAGENET_CATEGORIES)
 
 
-def _check_classifier(model: nn.Module) -> None:
-    info = getattr(model, "viz", None)  # its own: around a wrapped one there may be another head
-    if not getattr(info, "has_classifier", True):
-        raise ValueError(f"This {info.name} holds only its convolutions, so it has no class scores: use "
-                         f"load_model('{info.name}', weights='IMAGENET1K_V1') or squeezenet1_1.")  # fmt: skip
-
-
 def class_index(model: nn.Module, target: int | str) -> int:
     """The number of a class given by number or by label: in any case, all of it or a part that only one has."""
     return _index(categories(model), target)
@@ -113,23 +106,35 @@ _known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> what
 def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
     """How many classes a net has and what its outputs are taken for, by a trial pass, one for each state of its parts.
     A net that ends in softmax or sigmoid gives probabilities; one output is the logit (or probability) of class 1."""
-    _check_classifier(model)
     parts = [*model.modules()][1:], [p.shape for p in model.parameters()]
-    size = None if x is None else x.shape[1:]
-    before, then, found = _known.get(model, (([], []), None, None))
-    same = parts[1] == before[1] and len(parts[0]) == len(before[0]) and all(map(operator.is_, parts[0], before[0]))
-    if not same or not found or (isinstance(found, ValueError) and size not in (None, then)):
-        for one in _examples(model) if x is None else [x[:1].to(device_of(model))]:
-            try:
-                size, found = one.shape[1:], _trial(model, one)
-                break
-            except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
-                found = ValueError(f"{type(model).__name__} does not run on {tuple(one.shape)} ({in_short(error)}): "
-                                   "vh.to_input(picture, net) makes an input that fits.")  # fmt: skip
-        _known[model] = parts, size, found
-    if isinstance(found, ValueError):
-        raise found
-    return found
+    if _known.get(model, (None,))[0] != parts:
+        _known[model] = parts, _trial(model, x)
+    return _known[model][1]
+
+
+def _trial(model: nn.Module, x: Tensor | None) -> Answers:
+    for one in _examples(model) if x is None else [x[:1].to(device_of(model))]:
+        try:
+            with with_gradients(), evaluating(model):
+                raw = model(one.detach().clone().requires_grad_(True))
+            break
+        except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+            problem = f"{type(model).__name__} does not run on {tuple(one.shape)} ({in_short(error)})"
+    else:
+        raise ValueError(f"{problem}: vh.to_input(picture, net) makes an input that fits.")
+    out = _class_tensor(model, raw, 1)
+    step = out.grad_fn
+    while step is not None and step.name().startswith(("View", "Squeeze", "Reshape", "Unsafe", "Select", "ToCopy")):
+        step = step.next_functions[0][0]
+    shares = out.shape[1] > 1 and bool((out >= 0).all()) and abs(float(out.detach().sum()) - 1) < 1e-4
+    if shares or (step is not None and step.name().startswith(("Softmax", "Sigmoid"))):
+        kind, said = "probabilities", "outputs, which end in softmax or sigmoid, are taken for probabilities"
+    elif out.shape[1] == 1:
+        kind, said = "one logit", "output is taken for the logit of class 1 against class 0"
+    else:
+        return Answers(out.shape[1], "logits")
+    warn(f"This {type(model).__name__}'s {said}: a score is that.")
+    return Answers(max(out.shape[1], 2), kind)
 
 
 def _examples(model: nn.Module) -> Iterator[Tensor]:
@@ -141,28 +146,12 @@ def _examples(model: nn.Module) -> Iterator[Tensor]:
         yield noise.to(like)
 
 
-def _trial(model: nn.Module, one: Tensor) -> Answers | ValueError:
-    with with_gradients(), evaluating(model):
-        raw = model(one.detach().clone().requires_grad_(True))
-    try:
-        out = _class_tensor(model, raw, 1)
-    except ValueError as error:
-        return error
-    step = out.grad_fn
-    while step is not None and step.name().startswith(("View", "Squeeze", "Reshape", "Unsafe", "Select", "ToCopy")):
-        step = step.next_functions[0][0]
-    shares = out.shape[1] > 1 and bool((out >= 0).all()) and abs(float(out.detach().sum()) - 1) < 1e-4
-    kind = "probabilities" if shares or (step and step.name().startswith(("Softmax", "Sigmoid"))) else "logits"
-    kind = "one logit" if kind == "logits" and out.shape[1] == 1 else kind
-    if kind != "logits":
-        said = {"one logit": "output is taken for the logit of class 1 against class 0",
-                "probabilities": "outputs, which end in softmax or sigmoid, are taken for probabilities"}[kind]
-        warn(f"This {type(model).__name__}'s {said}: a score is that.")
-    return Answers(max(out.shape[1], 2), kind)
-
-
 def _class_tensor(model: nn.Module, out, count: int) -> Tensor:
     """The class scores `(N,C)` in what a net returns: itself, `.logits`, or the only such tensor in a container."""
+    info = getattr(model, "viz", None)  # its own: around a wrapped one there may be another head
+    if not getattr(info, "has_classifier", True):
+        raise ValueError(f"This {info.name} holds only its convolutions, so it has no class scores: use "
+                         f"load_model('{info.name}', weights='IMAGENET1K_V1') or squeezenet1_1.")  # fmt: skip
     parts = out if isinstance(out, dict) else getattr(out, "__dict__", {})
     parts = dict(enumerate(out)) if isinstance(out, tuple | list) else parts
     out = getattr(out, "logits", parts.get("logits", out))
@@ -182,7 +171,6 @@ def _class_tensor(model: nn.Module, out, count: int) -> Tensor:
 def class_scores(model: nn.Module, x: Tensor) -> Tensor:
     """The net's logits `(N,C)` in eval mode, attached to the graph if gradients are recorded. Lesson 05.
     Of a net with one output z they are (-z, z); of one that ends in softmax or sigmoid its probabilities; both said."""
-    _check_classifier(model)
     with evaluating(model):
         out = _class_tensor(model, model(x), len(x))
     if out.isnan().any():

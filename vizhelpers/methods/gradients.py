@@ -59,7 +59,6 @@ def _said_if_zero(found: Tensor, method: str) -> Tensor:
     return found
 
 
-# ---- means of many gradients ----------------------------------------------------------------------------------------
 def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: float = 0.1, samples: int = 32,
                seed: int = 0, progress: bool = False) -> Tensor:  # fmt: skip
     """SmoothGrad, `(N,3,H,W)`: the mean gradient over noisy copies; `.abs().amax(1)` is its saliency map.
@@ -151,7 +150,6 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
     return way, [PathPoint(*p) for p in zip(shares, scores.tolist(), maps.sum((1, 2)).tolist(), strict=True)], maps
 
 
-# ---- the three ways back through a ReLU -----------------------------------------------------------------------------
 class _Relu(torch.autograd.Function):
     """ReLU, or ReLU6 and its like with a top, whose backward follows a rule; in place where the original is."""
     @staticmethod
@@ -218,7 +216,6 @@ class relu_rule(TorchFunctionMode):
         return out
 
 
-# ---- from a map to the object ---------------------------------------------------------------------------------------
 def segment_from_saliency(image, saliency_map: Tensor) -> Tensor:
     """The object cut out by GrabCut, started from the most and the least salient pixels: mask `(H,W)`, bool.
     The map `(H,W)` is blurred by 1/32 of the side. Its top 5 % are certainly object, its lowest 30 % certainly

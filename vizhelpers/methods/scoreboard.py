@@ -20,7 +20,6 @@ from .occlusion import occlusion
 from .trust import as_maps, energy_inside, insertion_deletion, pointing_game, randomized, rank_correlation, ssim, stages
 
 
-# --- the table of methods --------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Method:
     """`raw` computes `(N,3,H,W)` or `(N,h,w)`, signed; a call gives the map `(N,h,w)` by which the method is judged."""
@@ -118,7 +117,6 @@ def laboratory(model: nn.Module, x: Tensor, target: Target) -> tuple[dict, dict,
     return raw, maps, reasons
 
 
-# --- random weights, two classes -------------------------------------------------------------------------------------
 Sanity = namedtuple("Sanity", "stages rank ssim maps")
 
 
@@ -149,7 +147,6 @@ def class_sensitivity(model: nn.Module, x: Tensor, targets: tuple, method: str |
     return rank_correlation(*(method_called(method)(model, x, target).abs() for target in targets))
 
 
-# --- the trial -------------------------------------------------------------------------------------------------------
 Trial = namedtuple("Trial", "image masks targets names")
 
 
