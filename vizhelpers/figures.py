@@ -19,7 +19,6 @@ GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf
 SHAPES = "o^sD"
 
 
-# --- lesson 03: collections of pictures -------------------------------------------------------------------------------
 def group_colours(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Group -> its colour "#rrggbb" and matplotlib marker, in alphabetical order."""
     names = sorted({str(group) for group in groups})
@@ -108,7 +107,6 @@ def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
     return ax
 
 
-# --- lesson 12: texture or shape --------------------------------------------------------------------------------------
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
 HUMAN = "tab:red"
 
@@ -181,7 +179,6 @@ def bias_picture(found: Mapping) -> np.ndarray:
     return figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
 
 
-# --- lesson 13: the scoreboard ----------------------------------------------------------------------------------------
 UNITS = {
     "pointing game": "hits", "energy inside": "share of the map", "insertion": "area, share of the score",
     "deletion": "area, share of the score", "two classes alike": "rank correlation",

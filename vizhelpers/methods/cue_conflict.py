@@ -31,7 +31,6 @@ PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
 PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for r in _published if r["original"]}
 
 
-# --- stimuli and categories ------------------------------------------------------------------------------------------
 def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]]:
     """The categories of a forced choice, by name in alphabetical order, each a tuple of ImageNet class numbers.
     `source`: "embedded" (of the pictures in data/cue_conflict), "authors" (the 16 of Geirhos et al. 2019, 207 classes),
@@ -78,7 +77,6 @@ def parse_stimulus(stem: str) -> tuple[str, str]:
     return found[1], found[2] or found[1]
 
 
-# --- decisions -------------------------------------------------------------------------------------------------------
 def category_probabilities(model: nn.Module, x: Tensor, categories: Categories | None = None) -> Tensor:
     """The mean probability of the classes of each category, `(N,K)`; the largest is the decision. Lesson 12.
     The softmax is over all 1000 classes. The mean, not the sum: with sums the authors' 109 dogs would win against a
@@ -120,7 +118,6 @@ def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories
     return found, outside
 
 
-# --- shape bias ------------------------------------------------------------------------------------------------------
 def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *,
                categories: Categories | None = None, progress: bool = False) -> ShapeBias:  # fmt: skip
     """How often a net of ImageNet's 1000 classes goes by shape where shape and texture contradict each other.

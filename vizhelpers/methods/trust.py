@@ -13,7 +13,6 @@ from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, of_rows, score, settled
 
 
-# --- how alike two maps are ------------------------------------------------------------------------------------------
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
     `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common; 0 also where a map is constant. Lesson 13.
@@ -47,7 +46,6 @@ def _same_shape(a: Tensor, b: Tensor) -> None:
         raise ValueError(f"Two maps to compare must both be (N,H,W), not {tuple(a.shape)} and {tuple(b.shape)}.")
 
 
-# --- against true masks ----------------------------------------------------------------------------------------------
 def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps `(N,h,w)` stretched to the picture, detached; refused where they still have colours or are not finite."""
     if not isinstance(maps, Tensor) or maps.dim() != 3:
@@ -92,7 +90,6 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     return (positive * masks).sum((1, 2)) / positive.sum((1, 2))
 
 
-# --- insertion and deletion ------------------------------------------------------------------------------------------
 InsertionDeletion = namedtuple("InsertionDeletion", "fraction deletion insertion deletion_auc insertion_auc")
 
 
@@ -163,7 +160,6 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
     return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)
 
 
-# --- random weights --------------------------------------------------------------------------------------------------
 def stages(model: nn.Module) -> list[str]:
     """The blocks of a net that have weights, from the top (the classifier) down: what `randomized` counts by.
     Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13."""
