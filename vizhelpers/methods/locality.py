@@ -26,7 +26,7 @@ def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) ->
     known, key = _known.setdefault(model, {}), (size, until)
     if key not in known:
         stop = [resolve_layer(model, until)[0]] if until else []
-        with torch.no_grad(), evaluating(model), capture(model, *_chain(model), *stop) as acts:
+        with torch.no_grad(), evaluating(model), capture(model, *outer_blocks(model), *stop) as acts:
             model(x[:1])
         found, seen = {}, {size}
         for name, (out, *more) in acts.calls.items():
@@ -44,10 +44,11 @@ def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) ->
     return known[key]
 
 
-def _chain(module: nn.Module, prefix: str = "") -> Iterator[str]:
+def outer_blocks(module: nn.Module, prefix: str = "") -> Iterator[str]:
+    """The names of a net's blocks in order: sequences are opened, others (a Fire module, a residual block) whole."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Sequential):
-            yield from _chain(child, f"{prefix}{name}.")
+        if type(child) is nn.Sequential:
+            yield from outer_blocks(child, f"{prefix}{name}.")
         else:
             yield prefix + name
 

@@ -11,6 +11,7 @@ from ..device import batch_for, check_same_device, stoppable
 from ..hooks import evaluating, resolve_layer
 from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, of_rows, score, settled
+from .locality import outer_blocks
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -163,14 +164,7 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
 def stages(model: nn.Module) -> list[str]:
     """The blocks of a net that have weights, from the top (the classifier) down: what `randomized` counts by.
     Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13."""
-    def blocks(module: nn.Module, name: str) -> Iterator[str]:
-        if not name or type(module) is nn.Sequential:
-            for part, child in module.named_children():
-                yield from blocks(child, f"{name}.{part}" if name else part)
-        elif list(module.parameters()):
-            yield name
-
-    return list(blocks(model, ""))[::-1]
+    return [name for name in outer_blocks(model) if list(model.get_submodule(name).parameters())][::-1]
 
 
 @contextmanager
