@@ -3,6 +3,7 @@ import difflib
 from collections import OrderedDict
 
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from . import weights as stored
@@ -21,7 +22,6 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
     `name`: squeezenet1_1, efficientnet_lite0, the convolutions of alexnet and vgg16 (all embedded: no hub needed), or
     any classifier of torchvision. `weights`: "auto" (embedded, else IMAGENET1K_V1), "embedded", an official name (needs
     a network once), "random" (always the same) or "SIN" (resnet50 trained on Stylized-ImageNet). Lesson 00."""
-    import torchvision
     known = [*stored.EMBEDDED, *torchvision.models.list_models(module=torchvision.models)]
     if name not in known:
         near = difflib.get_close_matches(str(name).lower(), dict.fromkeys(known), n=4, cutoff=0.4) or stored.EMBEDDED
@@ -44,7 +44,6 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
 
 
 def _built(name: str, **options) -> nn.Module:
-    import torchvision
     if name == "efficientnet_lite0":
         return EfficientNetLite0()
     if name in ("googlenet", "inception_v3"):
@@ -82,7 +81,6 @@ def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _official(name: str, weights: str) -> nn.Module:
-    import torchvision
     choices = {} if name == "efficientnet_lite0" else torchvision.models.get_model_weights(name).__members__
     if weights not in choices:
         also = ["auto", "random"] + ["embedded"] * (name in stored.EMBEDDED) + ["SIN"] * (name == "resnet50")
