@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..device import batch_for, device_of, stoppable
+from ..device import device_of, in_batches
 from ..images import DATA, load_image, to_input
 from ..targets import class_scores
 
@@ -45,11 +45,11 @@ def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
-def categories_of(folder: str | Path | None) -> dict[str, tuple[int, ...]]:
-    """Those of a categories.csv in the folder or beside it, or else the authors'; None: the embedded set's."""
-    if folder is None:
+def categories_of(stimuli) -> dict[str, tuple[int, ...]]:
+    """Of a folder, those of a categories.csv in it or beside it, or else the authors'; otherwise the embedded set's."""
+    if not isinstance(stimuli, str | Path):
         return cue_categories()
-    tables = [place / "categories.csv" for place in (Path(folder), Path(folder).parent)]
+    tables = [place / "categories.csv" for place in (Path(stimuli), Path(stimuli).parent)]
     return cue_categories(next((table for table in tables if table.is_file()), "authors"))
 
 
@@ -100,22 +100,21 @@ def category_means(model: nn.Module, x: Tensor, categories: Categories) -> tuple
 def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories, progress: bool = False):
     """A net's decision on each stimulus, and how much probability it gave to classes outside all categories.
     The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points."""
-    names, found, outside = list(categories), [], []
+    names = list(categories)
     if strange := sorted({word for s in stimuli for word in s[1:]} - set(names)):
         raise ValueError(f"These stimuli show {', '.join(strange)}, which is not among the categories "
                          f"{', '.join(names)}: give categories=.")  # fmt: skip
-    with stoppable(len(stimuli), progress, "picture") as bar:
-        while bar.done < len(stimuli):
-            part = stimuli[bar.done : bar.done + batch_for(device_of(model))]
-            pictures = [load_image(s.path) for s in part]
-            if len(sizes := {picture.size for picture in pictures}) > 1:
-                raise ValueError(f"The stimuli have different sizes, {sorted(sizes)}: make them all 224 x 224.")
-            means, beside = category_means(model, to_input(pictures, model, size=pictures[0].size[::-1]), categories)
-            best = means.argmax(1).tolist()
-            found += [Decision(s.shape, s.texture, names[k]) for s, k in zip(part, best, strict=True)]
-            outside += beside.tolist()
-            bar.update(len(part))
-    return found, outside
+
+    def read_and_ask(which: Tensor) -> tuple[Tensor, Tensor]:
+        pictures = [load_image(stimuli[n].path) for n in which]
+        if len(sizes := {picture.size for picture in pictures}) > 1:
+            raise ValueError(f"The stimuli have different sizes, {sorted(sizes)}: make them all 224 x 224.")
+        return category_means(model, to_input(pictures, model, size=pictures[0].size[::-1]), categories)
+
+    places = torch.arange(len(stimuli), device=device_of(model))  # the device settles the batch size
+    means, outside = in_batches(read_and_ask, places, progress=progress)
+    decided = zip(stimuli, means.argmax(1).tolist(), strict=False)  # fewer when it was stopped
+    return [Decision(s.shape, s.texture, names[k]) for s, k in decided], outside.tolist()
 
 
 def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *,
@@ -125,10 +124,8 @@ def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None
     has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'.
     Returned is what `count_decisions` gives, and `outside`, the mean probability of all classes that are in no
     category. A warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
-    if stimuli is None or isinstance(stimuli, str | Path):
-        categories = categories_of(stimuli) if categories is None else categories
-        stimuli = cue_stimuli(stimuli)
-    categories = cue_categories() if categories is None else categories
+    categories = categories_of(stimuli) if categories is None else categories
+    stimuli = cue_stimuli(stimuli) if stimuli is None or isinstance(stimuli, str | Path) else stimuli
     decisions, outside = decide(model, stimuli, categories, progress)
     conflict = [o for d, o in zip(decisions, outside, strict=True) if d.shape != d.texture]
     found = count_decisions(decisions)._replace(outside=_ratio(math.fsum(conflict), len(conflict)))
