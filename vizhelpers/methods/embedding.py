@@ -55,8 +55,12 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
     `x` may also be a list of anything that `load_image` takes: it is read batch by batch, the result is on the CPU.
     `layer` gives another layer's output; maps are averaged. Krizhevsky et al. 2012, section 6.1. Lesson 03."""
     name, taken, _ = feature_layer(model, layer)
+    listed = isinstance(x, list | tuple)
+    inputs = torch.arange(len(x), device=device_of(model)) if listed else x  # its device settles the batch size
+    check_same_device(model, inputs)
 
     def run(part: Tensor) -> Tensor:
+        part = to_input([x[n] for n in part], model) if listed else part
         watched = (inputs_to if taken == "input" else capture)(model, name or model)
         with torch.no_grad(), evaluating(model), watched as seen:
             model(part)
@@ -65,16 +69,10 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
             raise ValueError(f"{name or 'The net'} ran {len(calls)} times in one pass and gave "
                              f"{[tuple(c.shape) for c in calls]}, not once (N,D) or (N,K,h,w): name another layer=.")
         out = calls[0].detach()
-        return maps_of(out, part.shape[2:]).mean((2, 3)) if out.ndim == 4 else out
+        out = maps_of(out, part.shape[2:]).mean((2, 3)) if out.ndim == 4 else out
+        return out.cpu() if listed else out
 
-    def read_and_run(part: Tensor) -> Tensor:
-        return run(to_input([x[n] for n in part], model)).cpu()
-
-    if isinstance(x, (list, tuple)):
-        which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
-        return in_batches(read_and_run, which, batch_size=batch_size, progress=progress)
-    check_same_device(model, x)
-    return in_batches(run, x, batch_size=batch_size, progress=progress)
+    return in_batches(run, inputs, batch_size=batch_size, progress=progress)
 
 
 def pixels(images: Sequence, side: int = 32) -> Tensor:
