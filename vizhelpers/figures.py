@@ -103,8 +103,7 @@ def show_grid(cells, thumbs, *, title: str = "", ax: Axes | None = None) -> Axes
 
 def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
     ax = axes(ax, 10, 10 * picture.shape[0] / picture.shape[1] + 0.3 * bool(title))
-    picture_on(ax, picture, title, 10)
-    return ax
+    return picture_on(ax, picture, title, 10).axes
 
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
@@ -117,8 +116,7 @@ def _colours(names) -> dict[str, str]:
     return {name: COLOURS[nets.index(name) % len(COLOURS)] if name in nets else HUMAN for name in names}
 
 
-def show_shape_bias(found: Mapping, *, published: Mapping[str, float] | None = None, ax: Axes | None = None,
-                    title: str = "") -> Axes:  # fmt: skip
+def show_shape_bias(found: Mapping, *, published: Mapping | None = None, ax: Axes | None = None, title="") -> Axes:
     """Draw shape bias, 0 (all by texture) to 1: a dot for each category, a line with its interval for the whole.
     `found` is name -> `shape_bias(...)`; names that begin with "you" or "human" are red. `published` is name -> shape
     bias of others on other stimuli: small marks on top. Geirhos et al. 2019, figure 4; lesson 12."""
@@ -152,8 +150,7 @@ def show_shape_bias(found: Mapping, *, published: Mapping[str, float] | None = N
     return plain(ax, title, 10, ("top", "right", "left"), rows=True)
 
 
-def show_conditions(found: Mapping[str, Mapping[str, float]], *, ax: Axes | None = None, title: str = "",
-                    chance: float | None = None) -> Axes:  # fmt: skip
+def show_conditions(found: Mapping, *, ax: Axes | None = None, title="", chance: float | None = None) -> Axes:
     """Draw the accuracy in the five conditions as groups of bars; `chance` is the accuracy of guessing, a dotted line.
     `found` is name -> `condition_accuracy(...)`; "you" and "human" in red. Geirhos et al. 2019, figure 2; lesson 12."""
     if not found:
@@ -179,11 +176,8 @@ def bias_picture(found: Mapping) -> np.ndarray:
     return figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
 
 
-UNITS = {
-    "pointing game": "hits", "energy inside": "share of the map", "insertion": "area, share of the score",
-    "deletion": "area, share of the score", "two classes alike": "rank correlation",
-    "random weights alike": "rank correlation",
-}  # fmt: skip
+UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # rank correlation of the others
+         "insertion": "area, share of the score", "deletion": "area, share of the score"}  # fmt: skip
 
 
 def show_scoreboard(board, *, title: str = "") -> np.ndarray:
@@ -196,11 +190,11 @@ def show_scoreboard(board, *, title: str = "") -> np.ndarray:
             colour = "0.55" if name in board.baselines else "tab:blue"
             ax.plot([low[n], high[n]], [n, n], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(mean[n], n, "o", color=colour, markersize=5)
-        if UNITS[measure] == "rank correlation":
-            ax.set_xlim(min(-0.05, float(np.nanmin(low)) - 0.03), 1.05)
-        else:
+        if measure in UNITS:
             ax.set_xlim(0, 1.04 if np.nanmax(high) > 0.9 else None)
-        ax.set_xlabel(UNITS[measure], fontsize=9)
+        else:
+            ax.set_xlim(min(-0.05, float(np.nanmin(low)) - 0.03), 1.05)
+        ax.set_xlabel(UNITS.get(measure, "rank correlation"), fontsize=9)
         better = "right" if measure in board.better_high else "left"
         plain(ax, f"{measure}: {better} is better", 10, rows=True)
     for ax in grid[:, 0]:
