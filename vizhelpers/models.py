@@ -31,15 +31,18 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
     with torch.random.fork_rng(devices=[]):  # building a net draws random numbers; the caller's stay as they are
         torch.manual_seed(0)
         if weights == "embedded":
-            net = _embedded(name)
+            net, about = _embedded(name)
         elif weights == "random":
-            net = _described(_built(name), name, "random numbers (torch seed 0): an untrained net")
+            net, about = _built(name), dict(weights="random numbers (torch seed 0): an untrained net")
         elif weights == "SIN" and name == "resnet50":
-            net, state = _built(name), stored.official_state_dict(SIN_URL)["state_dict"]
+            net, about = _built(name), dict(weights="trained on Stylized-ImageNet (Geirhos et al. 2019)")
+            state = stored.official_state_dict(SIN_URL)["state_dict"]
             net.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
-            _described(net, name, "trained on Stylized-ImageNet (Geirhos et al. 2019)")
         else:
-            net = _official(name, weights)
+            net, about = _official(name, weights)
+    if name == "efficientnet_lite0":
+        about |= dict(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
+    net.viz = ModelInfo(name, categories=imagenet_categories(), **about)
     return net.eval().requires_grad_(False).to(device=device or best_device(), memory_format=torch.channels_last)
 
 
@@ -51,14 +54,7 @@ def _built(name: str, **options) -> nn.Module:
     return torchvision.models.get_model(name, weights=None, **options)
 
 
-def _described(net: nn.Module, name: str, weights: str, **changes) -> nn.Module:
-    if name == "efficientnet_lite0":
-        changes |= dict(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
-    net.viz = ModelInfo(name, categories=imagenet_categories(), weights=weights, **changes)
-    return net
-
-
-def _embedded(name: str) -> nn.Module:
+def _embedded(name: str) -> tuple[nn.Module, dict]:
     state = stored.embedded_state_dict(name)
     with torch.device("meta"):  # no time spent on numbers that the file overwrites
         net = _built(name)
@@ -66,7 +62,7 @@ def _embedded(name: str) -> nn.Module:
         net = nn.Sequential(OrderedDict(features=net.features))
     net.load_state_dict(fold_caffe_input(state) if name == "squeezenet1_1" else state, assign=True)
     about = f"embedded: {stored.EMBEDDED[name].about}, from {stored.EMBEDDED[name].archive.requirement}"
-    return _described(net, name, about, has_classifier=name not in CONVOLUTIONS)
+    return net, dict(weights=about, has_classifier=name not in CONVOLUTIONS)
 
 
 def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -80,7 +76,7 @@ def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state | {"features.0.weight": weight.float(), "features.0.bias": bias.float()}
 
 
-def _official(name: str, weights: str) -> nn.Module:
+def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     choices = {} if name == "efficientnet_lite0" else torchvision.models.get_model_weights(name).__members__
     if weights not in choices:
         also = ["auto", "random"] + ["embedded"] * (name in stored.EMBEDDED) + ["SIN"] * (name == "resnet50")
@@ -95,10 +91,9 @@ def _official(name: str, weights: str) -> nn.Module:
     if name == "googlenet":  # its auxiliary heads are untrained, and torchvision drops them
         net.aux_logits, net.aux1, net.aux2 = False, None, None
     how = official.transforms()
-    return _described(
-        net, name, f"torchvision's official {weights}", input_size=how.crop_size[0], resize_size=how.resize_size[0],
-        mean=tuple(how.mean), std=tuple(how.std), interpolation=how.interpolation.value,
-    )  # fmt: skip
+    return net, dict(weights=f"torchvision's official {weights}", mean=tuple(how.mean), std=tuple(how.std),
+                     input_size=how.crop_size[0], resize_size=how.resize_size[0],
+                     interpolation=how.interpolation.value)  # fmt: skip
 
 
 LITE0_STAGES = (  # widen, channels out, blocks, kernel, stride of the first block
