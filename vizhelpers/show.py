@@ -19,7 +19,6 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options) -> np.ndarray:
-    """A new figure's Axes in a grid `(rows, columns)`."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)[1]
 
 

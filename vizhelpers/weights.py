@@ -119,7 +119,6 @@ def _locked(path: Path, sha256: str, lock: str) -> Iterator[bool]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line: list every net's weights, or fetch some."""
     parser = argparse.ArgumentParser(prog="python -m vizhelpers.weights", description="List or fetch weights.")
     parser.add_argument("--fetch", nargs="+", metavar="NAME", help="nets as listed ('all': every embedded one)")
     names = parser.parse_args(arguments).fetch or []

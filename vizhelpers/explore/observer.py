@@ -58,7 +58,6 @@ def explore_stimuli(models: dict) -> Explorer:
 
 
 def save_answer(path: Path, answer: Answer) -> None:
-    """Append one answer; the first one makes folder and file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     head = [] if path.exists() else [Answer._fields]
     with open(path, "a", newline="", encoding="utf-8") as file:
@@ -66,14 +65,12 @@ def save_answer(path: Path, answer: Answer) -> None:
 
 
 def load_answers(path: str | Path) -> list[Answer]:
-    """The answers in one file."""
     rows = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
     try:
         found = [Answer(*(row[column] for column in Answer._fields)) for row in rows]
         return [a._replace(trial=int(a.trial), seconds=float(a.seconds)) for a in found]
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{str(path)!r} is damaged or holds no answers: it should have the columns "
-                         f"{', '.join(Answer._fields)}, with numbers for trial and seconds.") from None  # fmt: skip
+        raise ValueError(f"{str(path)!r} is damaged or has not the columns {', '.join(Answer._fields)}.") from None
 
 
 def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
@@ -158,7 +155,6 @@ class explore_observer(Explorer):
             self.sent = perf_counter()
 
     def choose(self, category: str) -> None:
-        """Take an answer, save it, go on."""
         if self.current is None:
             return
         seconds = perf_counter() - self.sent

@@ -79,7 +79,6 @@ class ReceptiveField:
 class Patch(namedtuple("Patch", "picture row column value box")):
     """One strong response: which picture, which unit, how strong; box: top, left, bottom, right of what it sees."""
     def cut(self, picture: Image.Image) -> Image.Image:
-        """The pixels that the unit sees."""
         top, left, bottom, right = self.box
         return picture.crop((left, top, right, bottom))
 

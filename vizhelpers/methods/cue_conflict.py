@@ -102,8 +102,7 @@ def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories
     The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points."""
     names = list(categories)
     if strange := sorted({word for s in stimuli for word in s[1:]} - set(names)):
-        raise ValueError(f"These stimuli show {', '.join(strange)}, which is not among the categories "
-                         f"{', '.join(names)}: give categories=.")  # fmt: skip
+        raise ValueError(f"{', '.join(strange)} is not among the categories {', '.join(names)}: give categories=.")
 
     def read_and_ask(which: Tensor) -> tuple[Tensor, Tensor]:
         pictures = [load_image(stimuli[n].path) for n in which]

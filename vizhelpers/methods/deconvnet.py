@@ -34,8 +34,7 @@ def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[
     edge = [n - ((h - 1) * s - 2 * p + d * (k - 1) + 1) for n, h, s, p, d, k in zip(
         input_size, y.shape[-2:], c.stride, c.padding, c.dilation, c.kernel_size, strict=True)]  # fmt: skip
     if not all(0 <= e < s for e, s in zip(edge, c.stride, strict=True)):
-        raise ValueError(f"This convolution turns no input of {input_size[0]}x{input_size[1]} into maps of "
-                         f"{y.shape[-2]}x{y.shape[-1]}.")  # fmt: skip
+        raise ValueError(f"This convolution turns no input of {tuple(input_size)} into maps of {tuple(y.shape[-2:])}.")
     return F.conv_transpose2d(y, c.weight, None, c.stride, c.padding, edge, c.groups, c.dilation)
 
 

@@ -6,6 +6,7 @@ maps. What comes out is the same number for less work; `occlusion` compares it w
 """
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -87,10 +88,7 @@ class LocalNet:
 
     def run(self, forward: Callable[[Tensor], Tensor], pictures: list[int], boxes: list[int]) -> Tensor:
         """What `forward` gives for pictures `pictures[i]` with box `boxes[i]` filled, i = 0, 1, ..."""
-        def paste(level: _Level) -> Callable[[Tensor], Tensor]:
-            return lambda new: self._paste(level, pictures, boxes, new)
-
-        start, *others = map(paste, self.levels)
+        start, *others = [partial(self._paste, level, pictures, boxes) for level in self.levels]
         with replacing(self.model, dict(zip(self.names, others, strict=True))):
             return forward(start(self.filled.expand(len(boxes), -1, -1, -1)))
 

@@ -16,8 +16,7 @@ from .locality import outer_blocks
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
-    `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common; 0 also where a map is constant. Lesson 13.
-    """
+    `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common, or a constant map. Lesson 13."""
     from scipy.stats import rankdata
     _same_shape(a, b)
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
@@ -28,8 +27,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of maps `(N,H,W)`, each first stretched to 0..1: do they look alike? `(N,)`, at most 1.
-    The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, equation 13. Lesson 13.
-    """
+    The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, eq. 13. Lesson 13."""
     _same_shape(a, b)
     if min(a.shape[1:]) < 11:
         raise ValueError(f"ssim looks through windows of 11x11 pixels; maps {tuple(a.shape)} are smaller.")
@@ -51,8 +49,7 @@ def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps `(N,h,w)` stretched to the picture, detached; refused where they still have colours or are not finite."""
     if not isinstance(maps, Tensor) or maps.dim() != 3:
         shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(f"A map is one value per place, (N,h,w), not {shape}: for colours take .abs().amax(1) of a "
-                         "gradient, .sum(1) of an attribution.")  # fmt: skip
+        raise ValueError(f"A map is (N,h,w), not {shape}: for colours take .abs().amax(1), of an attribution .sum(1).")
     if not torch.isfinite(maps).all():
         raise ValueError("The maps have values that are not finite: find out where the NaN comes from first.")
     maps = maps.detach() if maps.is_floating_point() else maps.float()
@@ -83,8 +80,7 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """The share of the positive part of each map `(N,h,w)` that lies on the object, bool `(N,H,W)`: `(N,)`, 0..1.
-    To be compared with `masks.float().mean((1, 2))`, which a map without positive values gets, too. Wang et al. 2020,
-    *Score-CAM*, section 4.3. Lesson 13."""
+    An empty map gets `masks.float().mean((1, 2))`, the mask's share. Wang et al. 2020, section 4.3. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     positive = maps.relu()
     positive = positive + (positive.amax((1, 2), keepdim=True) == 0)  # nothing positive: as if flat
@@ -103,7 +99,6 @@ def pixel_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def without(x: Tensor, rank: Tensor, count: int, fill: Tensor) -> Tensor:
-    """The pictures with their `count` highest pixels replaced by the fill's."""
     return torch.where((rank < count)[:, None], fill, x)
 
 
@@ -172,8 +167,7 @@ def randomized(model: nn.Module, upto: str | nn.Module | None = None, *, seed: i
     """Lend a net random weights, from its top down to a layer or block (by default all), inside the `with` block.
     Each tensor gets its own values in random order, filters and matrices with random signs: so the signal neither
     dies nor explodes, and nothing learned stays. Going further down changes only what lies further down. Afterwards
-    the net has its own tensors again, bit by bit, also after an exception. Adebayo et al. 2018, section 3 (new
-    values). Lesson 13."""
+    the net has its own tensors again, also after an exception. Adebayo et al. 2018, section 3. Lesson 13."""
     parameters = list(model.parameters())[::-1]
     if upto is not None:  # down to the first-defined parameter of the block
         last = {id(p) for p in resolve_layer(model, upto)[1].parameters()}
