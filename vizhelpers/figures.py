@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 
-from .render import figure_pixels, numbers
+from .render import numbers
 from .show import axes, panels, picture_on, plain
 
 # Ten colours and four shapes tell forty groups apart; colours alone would end at ten.
@@ -168,12 +168,6 @@ def show_conditions(found: Mapping, *, ax: Axes | None = None, title="", chance:
     ax.set(ylabel="right answers (%)", ylim=(0, 1.12), yticks=[0, 0.5, 1], yticklabels=["0", "50", "100"])
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return plain(ax, title, 10)
-
-
-def bias_picture(found: Mapping) -> np.ndarray:
-    """`show_shape_bias` as uint8 `(H,W,3)`, for an explorer."""
-    classes = {name for one in found.values() for name in one.per_class}
-    return figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
 
 
 UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # rank correlation of the others

@@ -2,6 +2,7 @@
 import difflib
 from collections import OrderedDict
 
+import safetensors.torch
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def _built(name: str, **options) -> nn.Module:
 
 
 def _embedded(name: str) -> tuple[nn.Module, dict]:
-    state = stored.embedded_state_dict(name)
+    state = safetensors.torch.load_file(stored.embedded(name))
     with torch.device("meta"):  # no time spent on numbers that the file overwrites
         net = _built(name)
     if name in CONVOLUTIONS:

@@ -48,12 +48,6 @@ def palette(name: str = "viridis") -> np.ndarray:
     return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255 + 0.5).astype(np.uint8)
 
 
-def enlarged(picture: Drawable, side: int) -> Image.Image:
-    """A small picture with every pixel as a square of whole pixels, as many as fit into `side`."""
-    picture = to_picture(picture)
-    return ImageOps.scale(picture, max(1, side // max(picture.size)), Image.Resampling.NEAREST)
-
-
 def coloured(values, colours="viridis", side: int | None = None, *, scale=None, blocks: int = 1) -> Image.Image:
     """One map `(h,w)` in colours: from 0 up, or around 0 with "RdBu_r" (red +, blue -); NaN is light grey.
     `scale` is what the strongest colour stands for: a number, a pair (lowest, highest), or maps (default: this one):

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import filelock
 import platformdirs
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -33,11 +32,6 @@ from .archives import EMBEDDED, converted, fetch
 def cache_dir() -> Path:
     """The folder of the weights, `$VIZHELPERS_CACHE` or where this operating system keeps caches."""
     return Path(os.environ.get("VIZHELPERS_CACHE") or platformdirs.user_cache_dir("vizhelpers")).expanduser()
-
-
-def embedded_state_dict(name: str) -> dict[str, Tensor]:
-    """The tensors of an embedded net under torchvision's names, on the CPU; kernels (out, in, h, w), nothing folded."""
-    return safetensors.torch.load_file(embedded(name))
 
 
 def embedded(name: str) -> Path:

@@ -15,10 +15,10 @@ import ipywidgets as W
 import numpy as np
 from PIL import Image, ImageDraw, ImageSequence
 
-from ..figures import bias_picture
+from ..figures import show_shape_bias
 from ..images import load_image, to_input
 from ..methods import cue_conflict as cue
-from ..render import probability_bars, row, to_picture, to_png
+from ..render import figure_pixels, probability_bars, row, to_picture, to_png
 from ..targets import predict
 from .base import Explorer, Html
 
@@ -193,7 +193,9 @@ class explore_observer(Explorer):
         if not math.isnan(bias.no_conflict):
             said.append(f"Without a conflict {bias.no_conflict:.0%} right")
         self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), GREY))
-        self.chart = bias_picture(found) if found else np.full((24, 24, 3), 255, np.uint8)
+        classes = {name for one in found.values() for name in one.per_class}
+        self.chart = (figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
+                      if found else Image.new("RGB", (24, 24), "white"))  # fmt: skip
         return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), [self.chart], numbers
 
     def still(self) -> Image.Image:
