@@ -21,8 +21,7 @@ _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = W
 
 
 def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) -> dict[str, ReceptiveField]:
-    """The first layer of each resolution along the net's outermost chain, as far as its units see but a part.
-    With `until`, only layers that finish before that one."""
+    """The first of the `outer_blocks` at each resolution, as far as its units see but a part; all before `until`."""
     size = tuple(x.shape[-2:])
     known, key = _known.setdefault(model, {}), (size, until)
     if key not in known:
@@ -109,9 +108,8 @@ class LocalNet:
 def _touched(boxes: Tensor, field: ReceptiveField, shape) -> tuple[Tensor, Tensor]:
     """The first unit whose field touches each box and the one after the last, `(P,2)` each."""
     size, stride, start, count = (torch.tensor(v) for v in (field.size, field.stride, field.start, tuple(shape)))
-    low = torch.div(boxes[:, :2] - start - size, stride, rounding_mode="floor") + 1
-    low = torch.minimum(low.clamp(min=0), count - 1)
-    high = torch.div(boxes[:, 2:] - 1 - start, stride, rounding_mode="floor") + 1
+    low = torch.minimum(((boxes[:, :2] - start - size) // stride + 1).clamp(min=0), count - 1)
+    high = (boxes[:, 2:] - 1 - start) // stride + 1
     return low, torch.maximum(torch.minimum(high, count), low + 1)
 
 

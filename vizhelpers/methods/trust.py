@@ -20,9 +20,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     from scipy.stats import rankdata
     _same_shape(a, b)
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
-    r, s = r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True)
-    size = r.norm(dim=1) * s.norm(dim=1)
-    return (r * s).sum(1) / torch.where(size == 0, 1, size)
+    return F.cosine_similarity(r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
