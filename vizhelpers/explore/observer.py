@@ -57,13 +57,6 @@ def explore_stimuli(models: dict) -> Explorer:
     return Explorer(look, shape=names, texture=W.Dropdown(options=names, value=names[1]))
 
 
-def save_answer(path: Path, answer: Answer) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    head = [] if path.exists() else [Answer._fields]
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{answer.seconds:.3f}")])
-
-
 def load_answers(path: str | Path) -> list[Answer]:
     rows = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
     try:
@@ -74,8 +67,7 @@ def load_answers(path: str | Path) -> list[Answer]:
 
 
 def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
-    """The decisions that `explore_observer` has saved in a file or in the files of a folder: observer -> list, one of
-    which, or all joined, `count_decisions` takes. Lesson 12."""
+    """What `explore_observer` saved in a file or a folder: observer -> decisions, for `count_decisions`. Lesson 12."""
     paths = sorted(Path(source).glob("*.csv")) if Path(source).is_dir() else [source]
     if not paths:
         raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
@@ -163,7 +155,10 @@ class explore_observer(Explorer):
             return
         path, *cues = self.current
         answer = Answer(self.name, len(self.answers) + 1, path.name, *cues, category, seconds)
-        save_answer(self.path, answer)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        head = [] if self.path.exists() else [Answer._fields]
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{seconds:.3f}")])
         self.answers.append(answer)
         self.left.pop(0)
         self.next()
