@@ -17,6 +17,9 @@ from .show import axes, panels, picture_on, plain
 # Ten colours and four shapes tell forty groups apart; colours alone would end at ten.
 GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf #bcbd22 #4d4d4d".split()
 SHAPES = "o^sD"
+COLOURS, HUMAN = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan"), "tab:red"
+UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # the others': rank correlation
+         "insertion": "area, share of the score", "deletion": "area, share of the score"}  # fmt: skip
 
 
 def group_colours(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -106,10 +109,6 @@ def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
     return picture_on(ax, picture, title, 10).axes
 
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
-HUMAN = "tab:red"
-
-
 def _colours(names) -> dict[str, str]:
     """People in red; the nets' colours stay the same whoever is drawn beside them."""
     nets = [name for name in names if not name.lower().startswith(("you", "human"))]
@@ -168,10 +167,6 @@ def show_conditions(found: Mapping, *, ax: Axes | None = None, title="", chance:
     ax.set(ylabel="right answers (%)", ylim=(0, 1.12), yticks=[0, 0.5, 1], yticklabels=["0", "50", "100"])
     ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return plain(ax, title, 10)
-
-
-UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # rank correlation of the others
-         "insertion": "area, share of the score", "deletion": "area, share of the score"}  # fmt: skip
 
 
 def show_scoreboard(board, *, title: str = "") -> np.ndarray:

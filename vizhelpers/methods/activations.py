@@ -15,6 +15,7 @@ from ..device import channels_of, check_same_device, device_of, in_batches
 from ..hooks import capture, evaluating, maps_of, outputs_until, resolve_layer
 
 LONGEST = 1500  # pixels of the longest picture on which a receptive field is looked for
+ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
 
 
 def activations(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Tensor:
@@ -30,9 +31,6 @@ def channel_response(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Ten
     out = activations(model, x, layer).relu()
     out = maps_of(out, x.shape[2:]) if out.dim() == 4 else out
     return out.flatten(2).mean(2) if out.dim() > 2 else out
-
-
-ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
 
 
 def channel_maxima(model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size=None,
@@ -85,9 +83,8 @@ class Patch(namedtuple("Patch", "picture row column value box")):
 
 def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, count: int = 9,
                 maxima: ChannelMaxima | None = None, field: ReceptiveField | None = None) -> list[Patch]:  # fmt: skip
-    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures.
-    `maxima` and `field` are what `channel_maxima` and `receptive_field` gave for this layer: many channels, one
-    computation. Zeiler & Fergus 2014, figure 2. Lesson 02."""
+    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures. `maxima` and
+    `field`: of `channel_maxima` and `receptive_field`, to spare time. Zeiler & Fergus 2014, figure 2. Lesson 02."""
     maxima = maxima or channel_maxima(model, x, layer)
     channels = maxima.values.shape[1]
     if not 0 <= channel < channels:

@@ -33,8 +33,7 @@ PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for 
 
 def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]]:
     """The categories of a forced choice, by name in alphabetical order, each a tuple of ImageNet class numbers.
-    `source`: "embedded" (of the pictures in data/cue_conflict), "authors" (the 16 of Geirhos et al. 2019, 207 classes),
-    or a table with the columns category and index. Lesson 12."""
+    `source`: "embedded", "authors" (16 of Geirhos et al. 2019) or a table with columns category, index. Lesson 12."""
     tables = {"embedded": "categories.csv", "authors": "authors.csv"}
     path = DATA / "cue_conflict" / tables[source] if source in tables else Path(source)
     if not path.is_file():

@@ -151,10 +151,8 @@ class Ascent:
         like = next(model.parameters(), torch.zeros(1))
         like = like.float() if like.dtype in (torch.float16, torch.bfloat16) else like  # the picture stays in float32
         if start is None:
-            noise = torch.randn(1, 3, self.sizes[0], self.sizes[0], generator=self.generator)
-            image = (0.5 + recipe.noise * noise).to(like).clamp(0, 1)
-        else:
-            image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
+            start = 0.5 + recipe.noise * torch.randn(3, self.sizes[0], self.sizes[0], generator=self.generator)
+        image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
         if isinstance(target, Neuron):
             self.target = target._replace(layer=resolve_layer(model, target.layer)[0])
         else:

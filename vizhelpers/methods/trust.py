@@ -13,6 +13,8 @@ from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, of_rows, score, settled
 from .locality import outer_blocks
 
+InsertionDeletion = namedtuple("InsertionDeletion", "fraction deletion insertion deletion_auc insertion_auc")
+
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
@@ -83,9 +85,6 @@ def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     positive = maps.relu()
     positive = positive + (positive.amax((1, 2), keepdim=True) == 0)  # nothing positive: as if flat
     return (positive * masks).sum((1, 2)) / positive.sum((1, 2))
-
-
-InsertionDeletion = namedtuple("InsertionDeletion", "fraction deletion insertion deletion_auc insertion_auc")
 
 
 def pixel_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
