@@ -180,7 +180,7 @@ def test_parametrisations():
     torch.testing.assert_close(blurred(flat, 2.0), flat)
     ramp = torch.arange(4.0).expand(1, 3, 4, 4)
     assert total_variation(ramp).tolist() == [1.0] and total_variation(ramp.transpose(2, 3)).tolist() == [1.0]
-    assert resized(ramp, 4) is ramp
+    assert torch.equal(resized(ramp, 4), ramp) and resized(ramp, (4, 9)).shape == (1, 3, 4, 9)
 
 
 def test_colours_are_those_of_the_photographs():

@@ -72,10 +72,7 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 
 
 def resized(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased when it gets smaller; the same tensor if it has that size already."""
-    size = (size, size) if isinstance(size, int) else size
-    if image.shape[-2:] == size:
-        return image
+    """Bilinear, antialiased when it gets smaller."""
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
