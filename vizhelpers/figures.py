@@ -1,7 +1,5 @@
 """Figures of single lessons: collections of pictures (03), shape bias (12), the scoreboard (13). They take results.
-
-`points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`.
-"""
+`points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`."""
 import math
 from collections.abc import Mapping, Sequence
 

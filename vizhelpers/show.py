@@ -1,7 +1,5 @@
-"""Figures that several lessons draw: pictures, maps, mosaics, bars and curves on matplotlib Axes.
-
-Everywhere: tensors on any device, arrays or PIL; `ax` is where to draw, by default a new figure; the Axes come back.
-"""
+"""Figures that several lessons draw: pictures, maps, mosaics, bars and curves on matplotlib Axes, which come back.
+They take tensors on any device, arrays or PIL; `ax` is where to draw, by default a new figure."""
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

@@ -10,8 +10,6 @@ from ..device import check_same_device
 from ..hooks import capture, evaluating, resolve_layer
 from ..targets import layer_names
 
-PASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)  # do nothing in eval mode
-
 
 def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
     """Put each pooled value `(N,K,h,w)` back where its maximum was: `(N,K,H,W)`, the adjoint of the pooling.
@@ -94,7 +92,7 @@ def _chain(model: nn.Module, x: Tensor, name: str) -> list[nn.Module]:
     if name not in names:
         raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
     chain = {n: model.get_submodule(n) for n in names[: names.index(name) + 1]}
-    chain = {n: module for n, module in chain.items() if not isinstance(module, PASSED)}
+    chain = {n: m for n, m in chain.items() if not isinstance(m, (nn.Dropout, nn.Dropout2d, nn.Identity))}
     for n, module in chain.items():
         odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
         odd |= getattr(module, "return_indices", False)

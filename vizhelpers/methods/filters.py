@@ -1,7 +1,5 @@
 """First-layer filters as pictures, as spectra, and what their stride loses (lesson 01).
-
-Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1.
-"""
+Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1."""
 import math
 
 import torch

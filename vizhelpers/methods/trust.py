@@ -68,8 +68,7 @@ def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     """Does the highest place of each map `(N,h,w)` lie on the object, bool `(N,H,W)`? `(N,)`, 1 a hit, 0 a miss.
-    `tolerance` pixels beside the object count as well; of several equally high places the share that hits. Zhang et al.
-    2018, *Excitation Backprop*, section 4.1. Lesson 13."""
+    `tolerance` pixels beside it count, too; of equally high places the share. Zhang et al. 2018, 4.1. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     side, masks = 2 * tolerance + 1, masks[:, None].float()
     for size in ((side, 1), (1, side)):  # a square, one direction after the other
@@ -105,8 +104,7 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     For maps `(N,h,w)` the fraction of the pixels `(S+1,)`, the curves of deletion (from the picture) and insertion
     (to the picture), each `(N,S+1)`, NaN where stopped, and the areas below `(N,)`. A deleted pixel shows `fill`,
     normalised (0: the mean colour), or what "blurred" shows there; `blur` is the deviation in pixels, 0 inserts into
-    the fill. `of` is the target's "probability" or "score" (for a `Neuron`). Equal values come in random order.
-    Petsiuk et al. 2018, *RISE*, section 4.2. Lesson 13."""
+    the fill. `of`: the target's "probability" or "score" (of a `Neuron`). Petsiuk et al. 2018, 4.2. Lesson 13."""
     check_same_device(model, x)
     if steps < 1 or len(maps) != len(x) or of not in ("probability", "score"):
         raise ValueError(f"insertion_deletion takes 1 step or more, a map for each picture, and of='probability' or "
