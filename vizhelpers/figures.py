@@ -5,16 +5,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 
 from .render import numbers
 from .show import axes, panels, picture_on, plain
 
-# Ten colours and four shapes tell forty groups apart; colours alone would end at ten.
 GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf #bcbd22 #4d4d4d".split()
-SHAPES = "o^sD"
+SHAPES = "o^sD"  # with the ten colours they tell forty groups apart
 COLOURS, HUMAN = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan"), "tab:red"
 UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # the others': rank correlation
          "insertion": "area, share of the score", "deletion": "area, share of the score"}  # fmt: skip
@@ -58,7 +56,7 @@ def _pasted(thumbs, corners: np.ndarray, side: int, height: int, width: int) -> 
     if len(small) != len(corners):
         raise ValueError(f"There are {len(corners)} places for {len(small)} pictures: give one for each.")
     if small.shape[2:] != (side, side):
-        small = F.interpolate(small, (side, side), mode="bilinear", antialias=True)
+        small = torch.nn.functional.interpolate(small, (side, side), mode="bilinear", antialias=True)
     page = np.full((height, width, 3), 255, np.uint8)
     for (row, column), one in zip(corners, (small.clamp(0, 1) * 255 + 0.5).byte().numpy(), strict=True):
         page[row : row + side, column : column + side] = one.transpose(1, 2, 0)

@@ -194,7 +194,6 @@ class explore_observer(Explorer):
         return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), [self.chart], numbers
 
     def still(self) -> Image.Image:
-        """The four pictures of a trial, and the chart below."""
         trial = next(s for s in self.order if s.shape != s.texture)
         film = Image.open(io.BytesIO(trial_picture(trial.path)))
         strip, chart = row([to_picture(frame, 150) for frame in ImageSequence.Iterator(film)]), to_picture(self.chart)

@@ -1,7 +1,6 @@
 """What a layer answers to a picture, which pictures and patches excite a channel most, what a unit sees (lesson 02)."""
 from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -33,8 +32,7 @@ def channel_response(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Ten
     return out.flatten(2).mean(2) if out.dim() > 2 else out
 
 
-def channel_maxima(model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size=None,
-                   progress: bool = False) -> ChannelMaxima | dict[str, ChannelMaxima]:  # fmt: skip
+def channel_maxima(model: nn.Module, x: Tensor, layer, *, batch_size=None, progress=False) -> ChannelMaxima | dict:
     """The strongest unit of every channel on every picture: `(values, rows, columns)`, each `(N,K)`, on the CPU.
     Of a list of layers a dict, from one pass. The pictures may stay on the CPU. Lesson 02."""
     layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
@@ -97,8 +95,7 @@ def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: in
     return [Patch(n, rows[n], columns[n], values[n], field.box(rows[n], columns[n])) for n in order]
 
 
-def receptive_field(model: nn.Module, layer: str | nn.Module, input_size: tuple[int, int] = (224, 224), *,
-                    channel: int | None = None) -> ReceptiveField:  # fmt: skip
+def receptive_field(model: nn.Module, layer, input_size=(224, 224), *, channel: int | None = None) -> ReceptiveField:
     """The exact pixels that each unit of a layer can see, in any net: `size`, `stride`, `start`, `.box(row, column)`.
     Without `channel` the union over the channels, which differ where branches meet (Fire, Inception). Where units are
     not evenly spaced (behind upsampling) or see the whole picture (GroupNorm, squeeze-and-excitation) stride and start

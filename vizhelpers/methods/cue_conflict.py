@@ -25,8 +25,7 @@ def _rows(path: Path) -> csv.DictReader:
     return csv.DictReader(path.read_text(encoding="utf-8").splitlines())
 
 
-# The published shape bias, and accuracies per condition, of people and nets on the authors' stimuli.
-_published = [*_rows(DATA / "cue_conflict" / "published.csv")]
+_published = [*_rows(DATA / "cue_conflict" / "published.csv")]  # people and nets on the authors' stimuli
 PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
 PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for r in _published if r["original"]}
 
@@ -115,13 +114,11 @@ def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories
     return [Decision(s.shape, s.texture, names[k]) for s, k in decided], outside.tolist()
 
 
-def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *,
-               categories: Categories | None = None, progress: bool = False) -> ShapeBias:  # fmt: skip
+def shape_bias(model: nn.Module, stimuli=None, *, categories: Categories | None = None, progress=False) -> ShapeBias:
     """How often a net of ImageNet's 1000 classes goes by shape where shape and texture contradict each other.
-    `stimuli`: a list from `cue_stimuli`, a folder laid out as the authors', or None for the embedded set, which also
-    has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'.
-    Returned is what `count_decisions` gives, and `outside`, the mean probability of all classes that are in no
-    category. A warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
+    `stimuli`: from `cue_stimuli`, a folder laid out as the authors' (with its categories.csv, or else theirs), or None:
+    the embedded set. Gives what `count_decisions` gives, and `outside`, the mean probability of classes in no category;
+    a warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
     categories = categories_of(stimuli) if categories is None else categories
     stimuli = cue_stimuli(stimuli) if stimuli is None or isinstance(stimuli, str | Path) else stimuli
     decisions, outside = decide(model, stimuli, categories, progress)

@@ -36,8 +36,7 @@ def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[
     return F.conv_transpose2d(y, c.weight, None, c.stride, c.padding, edge, c.groups, c.dilation)
 
 
-def deconvnet(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *,
-              unit: tuple[int, int] | str | None = None) -> Tensor:  # fmt: skip
+def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple | str | None = None) -> Tensor:
     """Project a channel of a layer back to pixels `(N,3,H,W)`: unpool, ReLU on the signal, transposed filters.
     It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and

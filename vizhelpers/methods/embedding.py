@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
@@ -179,7 +178,7 @@ def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metr
     if metric not in ("cosine", "euclidean") or not 1 <= k <= last or not 0 <= (picture or 0) <= last:
         raise ValueError(f"Pictures go from 0 to {last}, their neighbours from 1 to {last}, and the metrics are cosine "
                          f"and euclidean: not {picture}, {k} and {metric!r}.")  # fmt: skip
-    f = F.normalize(f) if metric == "cosine" else f
+    f = nn.functional.normalize(f) if metric == "cosine" else f
 
     def nearest(rows: Tensor) -> tuple[Tensor, Tensor]:
         exact = "donot_use_mm_for_euclid_dist"  # the quick way loses the digits of nearly equal pictures

@@ -3,7 +3,6 @@ Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question o
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -106,8 +105,8 @@ def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
                          f"or more, not {tuple(x.shape)}.")  # fmt: skip
     _check_stride(x, stride)
     top, left = (kh - 1) // 2, (kw - 1) // 2
-    padded = F.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
-    return F.conv2d(padded, filters, stride=stride)
+    padded = nn.functional.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
+    return torch.conv2d(padded, filters, stride=stride)
 
 
 def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tensor:

@@ -15,6 +15,9 @@ from .activations import ReceptiveField, receptive_field
 
 WORTH = 0.75  # a layer of which a patch touches more than this share saves nothing
 
+# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
+# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
+_Level = namedtuple("_Level", "maps length begin touched origin")
 _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = WeakKeyDictionary()
 
 
@@ -49,11 +52,6 @@ def outer_blocks(module: nn.Module, prefix: str = "") -> Iterator[str]:
             yield from outer_blocks(child, f"{prefix}{name}.")
         else:
             yield prefix + name
-
-
-# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
-# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
-_Level = namedtuple("_Level", "maps length begin touched origin")
 
 
 class LocalNet:

@@ -55,7 +55,6 @@ def classic_names(model: nn.Module) -> dict[str, str]:
 
 
 def find_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
-    """Dotted names of layers given by dotted or classic name."""
     classic = classic_names(model)
     return [resolve_layer(model, classic.get(layer, layer))[0] for layer in layers]
 
@@ -135,7 +134,6 @@ class StyleRun:
         side = choices.size or (224 if device_of(self.net).type == "cpu" else 512)  # a few seconds either way
         full = tuple(to_input(content, self.net, size=side, crop=False).shape[2:])
         self.total, self.done = choices.steps, 0
-        # the coarse stage takes two thirds of the steps: it makes the picture, the fine one its detail
         coarse = choices.steps * 2 // 3 if choices.stages == 2 and min(full) >= 2 * SMALLEST else 0
         self._stages = {0: tuple(round(side / 2) for side in full), coarse: full}  # step -> size from there on
         self._begin()

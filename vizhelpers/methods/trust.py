@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import batch_for, check_same_device, stoppable
@@ -22,7 +21,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     from scipy.stats import rankdata
     _same_shape(a, b)
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
-    return F.cosine_similarity(r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True))
+    return torch.cosine_similarity(r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -35,7 +34,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     window = torch.outer(along, along)[None, None] / along.sum() ** 2
     a, b = (m.detach() - m.amin((1, 2), keepdim=True) for m in (a, b))
     a, b = ((m / m.amax((1, 2), keepdim=True).clamp(min=torch.finfo(m.dtype).tiny))[:, None] for m in (a, b))
-    u, v, aa, bb, ab = (F.conv2d(m, window) for m in (a, b, a * a, b * b, a * b))  # means in each window
+    u, v, aa, bb, ab = (torch.conv2d(m, window) for m in (a, b, a * a, b * b, a * b))  # means in each window
     own, other, both, c, d = aa - u * u, bb - v * v, ab - u * v, 0.01**2, 0.03**2
     return ((2 * u * v + c) * (2 * both + d) / ((u * u + v * v + c) * (own + other + d))).mean((1, 2, 3))
 
@@ -72,7 +71,7 @@ def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     maps, masks = _with_masks(maps, masks)
     side, masks = 2 * tolerance + 1, masks[:, None].float()
     for size in ((side, 1), (1, side)):  # a square, one direction after the other
-        masks = F.max_pool2d(masks, size, 1, (size[0] // 2, size[1] // 2))
+        masks = torch.max_pool2d(masks, size, 1, (size[0] // 2, size[1] // 2))
     top = maps == maps.amax((1, 2), keepdim=True)
     return (top & (masks[:, 0] > 0)).sum((1, 2)) / top.sum((1, 2))
 
