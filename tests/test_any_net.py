@@ -436,6 +436,13 @@ def test_integrated_gradients_are_exact_in_float64():
                                vh.integrated_gradients(net, x, 1, steps=20, baseline=black), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_tsne_lays_out_features_of_any_scale(scale):
+    f = noise(60, 10)
+    points = vh.tsne(f * scale, perplexity=8)
+    assert torch.isfinite(points).all() and vh.trustworthiness(f, points, metric="euclidean") > 0.8
+
+
 # --- pictures ---
 def test_an_own_file_goes_before_the_library(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -477,6 +484,12 @@ def test_a_method_of_ones_own_sees_the_net_in_eval_mode():
     net.train()
     vh.class_sensitivity(net, x, (0, 1), own)
     assert seen == [False, False] and net.training
+
+
+def test_fooling_is_explored_on_a_net_with_classes_of_its_own():
+    net = small(3)
+    found = vh.explore_fooling(net, "koala", steps=2).result
+    assert found.label == f"class {int(net(vh.to_input('koala', net)).argmin())}"
 
 
 def test_an_explorer_asks_for_channels_where_there_are_no_classes():

@@ -343,7 +343,7 @@ def test_the_picture_and_its_neighbours_are_framed_outside_their_places(collecti
 
 
 def test_maps_are_made_for_perplexities_that_fit(collection):
-    explorer = vh.explore_embedding(collection, perplexities=(5, 30), size=200, progress=False)
+    explorer = vh.explore_embedding(collection, size=200)
     assert [p for _, p in explorer.controls["perplexity"].options] == [5] and explorer.result.perplexity == 5
     want = vh.tsne(F.normalize(collection.features), perplexity=5)
     assert torch.equal(explorer.result.points, want)

@@ -233,6 +233,8 @@ def test_filters_walk_every_filter_of_every_net(net, alexnet):
             torch.testing.assert_close(result.spectrum, vh.spectrum(want[k : k + 1].cpu())[0])
             seen.add(explorer.images[0].value)
         assert len(seen) > 60
+        side, scale = layer.kernel_size[0], 224 // layer.kernel_size[0]  # every weight a square of whole pixels
+        assert (shot(explorer)[0] == vh.mosaic(want[k:], columns=1, scale=scale)[: side * scale, : side * scale]).all()
 
 
 def test_features_walk_every_layer_and_channel(net):

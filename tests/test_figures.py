@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import vizhelpers as vh
-from vizhelpers.figures import bias_picture, dot_map, grid_picture, group_colours, place, thumbnail_map
+from vizhelpers.figures import dot_map, grid_picture, group_colours, place, thumbnail_map
 from vizhelpers.methods.cue_conflict import CONDITIONS
 from vizhelpers.methods.scoreboard import MEASURES, Scoreboard
+from vizhelpers.render import figure_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +74,7 @@ def test_published_names_stand_apart_and_people_are_red():
     boxes = [t.get_window_extent() for t in ax.texts if "%" in t.get_text()]
     assert len(boxes) == 11 and not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])
     plt.close("all")
-    picture = bias_picture(found)
+    picture = figure_pixels(lambda ax: vh.show_shape_bias(found, ax=ax), 8.0, 3.4)
     assert picture.dtype == np.uint8 and picture.shape[1:] == (640, 3) and not plt.get_fignums()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 import vizhelpers as vh
 from vizhelpers import models, weights
@@ -54,7 +55,7 @@ def test_squeezenet_knows_the_pictures(squeezenet, picture, label):
 def test_folded_squeezenet_equals_the_caffe_formula(squeezenet):
     """Twenty pictures; oracle: the cached, unfolded weights fed with BGR 0..255 minus Caffe's mean."""
     caffe = torchvision.models.squeezenet1_1(weights=None).eval()
-    caffe.load_state_dict(weights.embedded_state_dict("squeezenet1_1"))
+    caffe.load_state_dict(load_file(weights.embedded("squeezenet1_1")))
     files = sorted(PHOTOS.glob("*/*.webp"))[::8][:20]
     pixels = [crop(path) for path in files]
     bgr = np.stack([p[:, :, ::-1].astype("float32") for p in pixels]) - np.array([103.939, 116.779, 123.68], "float32")
@@ -94,7 +95,7 @@ def test_convolution_only_nets(name, shape):
     net = models.load_model(name, device="cpu")
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     full = torchvision.models.get_model(name, weights=None).eval()
-    full.load_state_dict(weights.embedded_state_dict(name), strict=False)
+    full.load_state_dict(load_file(weights.embedded(name)), strict=False)
     with torch.no_grad():
         out = net(x)
         assert out.shape == shape and torch.allclose(out, full.features(x), atol=1e-4)

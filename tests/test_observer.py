@@ -50,9 +50,8 @@ def test_the_order_is_the_observer_s_own_and_balanced():
 
 def test_answers_are_read_back_and_pooled(tmp_path):
     for who, said in (("ada", "cat"), ("bob", "dog")):
-        for n in (1, 2):
-            one = observer.Answer(who, n, f"cat{n}-dog1.webp", "cat", "dog", said, 0.81234)
-            observer.save_answer(tmp_path / f"{who}.csv", one)
+        lines = [f"{who},{n},cat{n}-dog1.webp,cat,dog,{said},0.812" for n in (1, 2)]
+        (tmp_path / f"{who}.csv").write_text("\n".join([",".join(observer.Answer._fields), *lines]))
     found = vh.read_answers(tmp_path)
     assert {who: vh.count_decisions(d).bias for who, d in found.items()} == {"ada": 1.0, "bob": 0.0}
     assert vh.count_decisions(found["ada"] + found["bob"]).bias == 0.5
@@ -113,6 +112,8 @@ def test_the_experiment_from_start_to_end_and_again(tmp_path, clock):
     click_through(again, clock, 13, by="texture")
     assert again.result.done == again.result.total == 18 and again.start.disabled and again.current is None
     saved = vh.read_answers(tmp_path / "answers")["ada"]
+    head, first, *_ = (tmp_path / "answers" / "ada.csv").read_text().splitlines()
+    assert head == "observer,trial,file,shape,texture,answer,seconds" and first.startswith("ada,1,")
     assert again.result.bias == vh.count_decisions(saved) and again.result.bias.no_conflict == 1.0
     assert again.result.bias.shape + again.result.bias.texture == 16
     assert len(again._repr_mimebundle_()["image/png"]) > 1000

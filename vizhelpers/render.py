@@ -1,7 +1,6 @@
 """From numbers to pixels: any picture as PIL, maps in colour, mosaics, sheets of tiles, PNG bytes. No figures here."""
 import io
 import textwrap
-import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -13,6 +12,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
+
+from .device import warn
 
 Drawable = Image.Image | np.ndarray | Tensor
 
@@ -48,12 +49,6 @@ def palette(name: str = "viridis") -> np.ndarray:
     return (matplotlib.colormaps[name](np.linspace(0, 1, 256))[:, :3] * 255 + 0.5).astype(np.uint8)
 
 
-def enlarged(picture: Drawable, side: int) -> Image.Image:
-    """A small picture with every pixel as a square of whole pixels, as many as fit into `side`."""
-    picture = to_picture(picture)
-    return ImageOps.scale(picture, max(1, side // max(picture.size)), Image.Resampling.NEAREST)
-
-
 def coloured(values, colours="viridis", side: int | None = None, *, scale=None, blocks: int = 1) -> Image.Image:
     """One map `(h,w)` in colours: from 0 up, or around 0 with "RdBu_r" (red +, blue -); NaN is light grey.
     `scale` is what the strongest colour stands for: a number, a pair (lowest, highest), or maps (default: this one):
@@ -81,8 +76,8 @@ def overlay(image: Drawable, heat, *, opacity: float = 0.55) -> Image.Image:
         raise ValueError(f"overlay takes one map (h,w), not {a.shape}: index it.")
     (h, w), (width, height) = a.shape, picture.size
     if abs(h * width - w * height) > 0.6 * (height + width):
-        where = f"a picture of another shape, {height}x{width}: lay it over what the net saw, vh.to_display(x, net)"
-        warnings.warn(f"A map {h}x{w} is stretched over {where}.", stacklevel=2)
+        warn(f"A map {h}x{w} is stretched over a picture of another shape, {height}x{width}: lay it over what the net "
+             "saw, vh.to_display(x, net).")  # fmt: skip
     a = np.asarray(Image.fromarray(a).resize(picture.size, Image.Resampling.BILINEAR))
     colour = palette("inferno")[((a / max(float(a.max()), 1e-12)).clip(0, 1) * 255 + 0.5).astype(np.uint8)]
     return Image.fromarray(((1 - opacity) * np.asarray(picture, np.float32) + opacity * colour + 0.5).astype(np.uint8))
@@ -91,8 +86,7 @@ def overlay(image: Drawable, heat, *, opacity: float = 0.55) -> Image.Image:
 def gradient_picture(g: Tensor, *, part: str = "all", grey: bool = False, limit: float | None = None) -> Tensor:
     """A gradient `(3,H,W)` or `(N,3,H,W)` as a picture in 0..1: all of it around mid grey, or one sign of it on black.
     `part` is "all", "positive" or "negative" (drawn as its size); `grey` makes one luminance of it, `(1,H,W)`. `limit`
-    is the value of the strongest colour, to compare pictures; by default, for each, the 99.5th percentile of what is
-    not 0: a few glaring pixels would darken the rest. Lesson 07."""
+    is the value of the strongest colour, by default the 99.5th percentile of what is not 0 in each. Lesson 07."""
     if g.ndim not in (3, 4) or g.shape[-3] != 3:
         raise ValueError(f"A gradient of pictures is (N,3,H,W) or (3,H,W), not {tuple(g.shape)}.")
     if part not in ("all", "positive", "negative"):
@@ -219,10 +213,7 @@ def curve_picture(other, curve, at: int) -> np.ndarray:
 
 
 def to_png(picture: Drawable) -> bytes:
-    """PNG bytes of a picture; uint8 `(H,W)` goes through viridis as a colour table (three times less to compress)."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.asarray(picture))
-    if image.mode == "L":
-        image.putpalette(palette().tobytes())
+    """PNG bytes of a picture; PIL images in their own mode: one with a palette is three times less to compress."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    (picture if isinstance(picture, Image.Image) else to_picture(picture)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()

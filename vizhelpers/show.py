@@ -1,7 +1,5 @@
-"""Figures that several lessons draw: pictures, maps, mosaics, bars and curves on matplotlib Axes.
-
-Everywhere: tensors on any device, arrays or PIL; `ax` is where to draw, by default a new figure; the Axes come back.
-"""
+"""Figures that several lessons draw: pictures, maps, mosaics, bars and curves on matplotlib Axes, which come back.
+They take tensors on any device, arrays or PIL; `ax` is where to draw, by default a new figure."""
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -19,7 +17,6 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options) -> np.ndarray:
-    """A new figure's Axes in a grid `(rows, columns)`."""
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)[1]
 
 
@@ -40,8 +37,7 @@ def plain(ax: Axes, title: str, size: int = 9, sides=("top", "right"), rows: boo
     return ax
 
 
-def show_images(images: Drawable | Sequence[Drawable], titles: Sequence[str] | str | None = None, *,
-                columns: int | None = None, height: float = 2.4) -> np.ndarray:  # fmt: skip
+def show_images(images, titles: Sequence[str] | str | None = None, *, columns: int = 6, height=2.4) -> np.ndarray:
     """Draw pictures in a grid, each as it is, without stretching its values; returns one Axes for each.
     `images` is one picture, a list, or a batch `(N,3,H,W)` in 0..1; `height` of one is in inches. Lesson 00."""
     if isinstance(images, Image.Image) or (isinstance(images, (Tensor, np.ndarray)) and images.ndim < 4):
@@ -50,7 +46,7 @@ def show_images(images: Drawable | Sequence[Drawable], titles: Sequence[str] | s
     names = [titles] if isinstance(titles, str) else list(titles or [""] * len(pictures))
     if not pictures or len(names) != len(pictures):
         raise ValueError(f"show_images got {len(pictures)} pictures and {len(names)} titles: give one for each.")
-    columns = min(columns or 6, len(pictures))
+    columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     wide = max(p.width / p.height for p in pictures)
     grid = panels(rows, columns, min(columns * height * min(wide, 1.6), 15), rows * (height + 0.3 * any(names))).ravel()
@@ -61,8 +57,7 @@ def show_images(images: Drawable | Sequence[Drawable], titles: Sequence[str] | s
     return grid[: len(pictures)]
 
 
-def show_map(values, *, ax: Axes | None = None, title: str = "", colours: str | None = None,
-             limit: float | None = None, bar: bool = True) -> Axes:  # fmt: skip
+def show_map(values, *, ax: Axes | None = None, title="", colours=None, limit: float | None = None, bar=True) -> Axes:
     """Draw one map `(h,w)` with its scale: a signed one in red (+) and blue (-) around white, others in viridis.
     `limit` is the value of the strongest colour, by default the largest magnitude; `bar` draws the scale. Lesson 00."""
     a = numbers(values)
@@ -117,8 +112,7 @@ def show_predictions(predictions: Sequence, *, ax: Axes | None = None, title: st
     return plain(ax, title, sides=("top", "right", "bottom"))
 
 
-def show_curves(x, curves: Mapping[str, Sequence[float]], *, xlabel: str = "", ylabel: str = "", title: str = "",
-                ax: Axes | None = None) -> Axes:  # fmt: skip
+def show_curves(x, curves: Mapping, *, xlabel="", ylabel="", title="", ax: Axes | None = None) -> Axes:
     """Draw curves, name -> `(n,)`, over a common axis `x` `(n,)`, with a legend. Lesson 01."""
     ax = axes(ax, 6.0, 3.2)
     for name, values in curves.items():

@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import urllib.error
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -23,21 +22,16 @@ from pathlib import Path
 
 import filelock
 import platformdirs
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from .archives import EMBEDDED, converted, fetch
+from .device import warn
 
 
 def cache_dir() -> Path:
     """The folder of the weights, `$VIZHELPERS_CACHE` or where this operating system keeps caches."""
     return Path(os.environ.get("VIZHELPERS_CACHE") or platformdirs.user_cache_dir("vizhelpers")).expanduser()
-
-
-def embedded_state_dict(name: str) -> dict[str, Tensor]:
-    """The tensors of an embedded net under torchvision's names, on the CPU; kernels (out, in, h, w), nothing folded."""
-    return safetensors.torch.load_file(embedded(name))
 
 
 def embedded(name: str) -> Path:
@@ -46,7 +40,7 @@ def embedded(name: str) -> Path:
     with _locked(path, EMBEDDED[name].sha256, archive.filename) as needed:
         if needed:
             if path.exists():
-                warnings.warn(f"The cached file {path} is damaged: fetching it again.", stacklevel=2)
+                warn(f"The cached file {path} is damaged: fetching it again.")
             for left in folder.glob(f".fetch-{archive.filename}-*"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(prefix=f".fetch-{archive.filename}-", dir=folder) as scratch:
@@ -119,7 +113,6 @@ def _locked(path: Path, sha256: str, lock: str) -> Iterator[bool]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line: list every net's weights, or fetch some."""
     parser = argparse.ArgumentParser(prog="python -m vizhelpers.weights", description="List or fetch weights.")
     parser.add_argument("--fetch", nargs="+", metavar="NAME", help="nets as listed ('all': every embedded one)")
     names = parser.parse_args(arguments).fetch or []

@@ -184,7 +184,6 @@ class Stepwise(Explorer):
         self.stop.disabled = not running
 
 
-# --- controls --------------------------------------------------------------------------------------------------------
 def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = None, play: bool = False):
     """A slider, with step buttons, over a `range`, a list (of values or of (label, value)), or what a function of
     controls named before it gives: `(range, value)`; with None the value stays if it can. `slow`: it waits until it is

@@ -15,15 +15,14 @@ ALL = "all groups"
 CHOSEN, BY_FEATURES, BY_PIXELS = "#d62728", "#1f77b4", "#ff7f0e"
 
 
-def explore_embedding(e: Embedding, *, maps: dict | None = None, perplexities=(5, 15, 30, 60), k: int = 6,
-                      size: int = 620, progress: bool = True) -> Explorer:  # fmt: skip
+def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, size: int = 620) -> Explorer:
     """Choose a picture by slider, group or name: it is framed on the map, as are its k neighbours of both kinds.
-    `maps` is perplexity -> points `(N,2)`, by default for those `perplexities` that a third of the pictures allows.
+    `maps` is perplexity -> points `(N,2)`, by default for 5, 15, 30 and 60, up to a third of the number of pictures.
     `.result` is `(perplexity, view, group, picture, name, by_features, by_pixels, points)`. Lesson 03."""
     k = min(k, len(e) - 1)
     if maps is None:
-        fitting, maps = [p for p in perplexities if p <= len(e) / 3] or [len(e) / 3], {}
-        with stoppable(len(fitting), progress, "map") as bar:
+        fitting, maps = [p for p in (5, 15, 30, 60) if p <= len(e) / 3] or [len(e) / 3], {}
+        with stoppable(len(fitting), True, "map") as bar:
             for p in fitting:
                 maps[p] = tsne(F.normalize(e.features), perplexity=p)
                 bar.update()

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import torch
+from PIL import Image, ImageOps
 from torch import nn
 
 from .. import render
@@ -49,10 +50,11 @@ def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spect
         text = (f"{net}, filter {filter}: weights | spectrum, zero frequency in the middle | response on the "
                 f"photograph (red +, blue -)\ndirection {float(angle):.0f}° (clarity {float(clarity):.2f}), "
                 f"colour share {float(colour):.2f}, strongest response {top:.2f}")  # fmt: skip
-        pictures = [render.mosaic(w[None], columns=1)[:-1, :-1],
+        pictures = [render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1]),
                     render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max()))),
                     render.coloured(response, "RdBu_r", scale=top or 1.0)]  # fmt: skip
-        return text, [render.enlarged(p, 224) for p in pictures], dict(weights=w, spectrum=spectra, response=response)
+        whole = [ImageOps.scale(p, max(1, 224 // max(p.size)), Image.Resampling.NEAREST) for p in pictures]
+        return text, whole, dict(weights=w, spectrum=spectra, response=response)
 
     return Explorer(look, net=list(nets), filter=slide(lambda net: (range(len(layers[net].weight)), None)))
 

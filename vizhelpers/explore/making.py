@@ -23,11 +23,14 @@ from .base import Explorer, Html, Stepwise, slide
 SIDE = 224  # of each picture on the page, in pixels
 
 
-def explore_fooling(model: nn.Module, images, target="school bus", *, step: float = 40, steps: int = 40) -> Explorer:
+def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, steps: int = 40) -> Explorer:
     """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
-    The box takes a number, a label, or a part that only one label has. `.result` is `(picture, label, step, fooled,
+    By default the class is the school bus, or else what the first picture is least taken for. The box takes a number, a label, or a part that only one label has. `.result` is `(picture, label, step, fooled,
     probabilities)`, the last `(T+1,C)`, of the picture after each step. Lesson 06."""
     inputs, labels = inputs_of(images, model), categories(model)
+    if target is None:
+        bus, first = "school bus", next(iter(inputs.values()))
+        target = bus if bus in labels else int(probabilities(model, first).argmin())
 
     @lru_cache(16)
     def run(picture, label):

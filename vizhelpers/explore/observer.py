@@ -15,10 +15,10 @@ import ipywidgets as W
 import numpy as np
 from PIL import Image, ImageDraw, ImageSequence
 
-from ..figures import bias_picture
+from ..figures import show_shape_bias
 from ..images import load_image, to_input
 from ..methods import cue_conflict as cue
-from ..render import probability_bars, row, to_picture, to_png
+from ..render import figure_pixels, probability_bars, row, to_picture, to_png
 from ..targets import predict
 from .base import Explorer, Html
 
@@ -57,28 +57,17 @@ def explore_stimuli(models: dict) -> Explorer:
     return Explorer(look, shape=names, texture=W.Dropdown(options=names, value=names[1]))
 
 
-def save_answer(path: Path, answer: Answer) -> None:
-    """Append one answer; the first one makes folder and file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    head = [] if path.exists() else [Answer._fields]
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{answer.seconds:.3f}")])
-
-
 def load_answers(path: str | Path) -> list[Answer]:
-    """The answers in one file."""
     rows = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
     try:
         found = [Answer(*(row[column] for column in Answer._fields)) for row in rows]
         return [a._replace(trial=int(a.trial), seconds=float(a.seconds)) for a in found]
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{str(path)!r} is damaged or holds no answers: it should have the columns "
-                         f"{', '.join(Answer._fields)}, with numbers for trial and seconds.") from None  # fmt: skip
+        raise ValueError(f"{str(path)!r} is damaged or has not the columns {', '.join(Answer._fields)}.") from None
 
 
 def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
-    """The decisions that `explore_observer` has saved in a file or in the files of a folder: observer -> list, one of
-    which, or all joined, `count_decisions` takes. Lesson 12."""
+    """What `explore_observer` saved in a file or a folder: observer -> decisions, for `count_decisions`. Lesson 12."""
     paths = sorted(Path(source).glob("*.csv")) if Path(source).is_dir() else [source]
     if not paths:
         raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
@@ -158,7 +147,6 @@ class explore_observer(Explorer):
             self.sent = perf_counter()
 
     def choose(self, category: str) -> None:
-        """Take an answer, save it, go on."""
         if self.current is None:
             return
         seconds = perf_counter() - self.sent
@@ -167,7 +155,10 @@ class explore_observer(Explorer):
             return
         path, *cues = self.current
         answer = Answer(self.name, len(self.answers) + 1, path.name, *cues, category, seconds)
-        save_answer(self.path, answer)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        head = [] if self.path.exists() else [Answer._fields]
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{seconds:.3f}")])
         self.answers.append(answer)
         self.left.pop(0)
         self.next()
@@ -197,11 +188,12 @@ class explore_observer(Explorer):
         if not math.isnan(bias.no_conflict):
             said.append(f"Without a conflict {bias.no_conflict:.0%} right")
         self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), GREY))
-        self.chart = bias_picture(found) if found else np.full((24, 24, 3), 255, np.uint8)
+        classes = {name for one in found.values() for name in one.per_class}
+        self.chart = (figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
+                      if found else Image.new("RGB", (24, 24), "white"))  # fmt: skip
         return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), [self.chart], numbers
 
     def still(self) -> Image.Image:
-        """The four pictures of a trial, and the chart below."""
         trial = next(s for s in self.order if s.shape != s.texture)
         film = Image.open(io.BytesIO(trial_picture(trial.path)))
         strip, chart = row([to_picture(frame, 150) for frame in ImageSequence.Iterator(film)]), to_picture(self.chart)

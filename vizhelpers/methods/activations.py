@@ -1,7 +1,6 @@
 """What a layer answers to a picture, which pictures and patches excite a channel most, what a unit sees (lesson 02)."""
 from bisect import bisect_left
 from collections import namedtuple
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -15,6 +14,7 @@ from ..device import channels_of, device_of, in_batches
 from ..hooks import capture, evaluating, maps_of, outputs_until, resolve_layer
 
 LONGEST = 1500  # pixels of the longest picture on which a receptive field is looked for
+ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
 
 
 def activations(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Tensor:
@@ -31,11 +31,7 @@ def channel_response(model: nn.Module, x: Tensor, layer: str | nn.Module) -> Ten
     return out.flatten(2).mean(2) if out.dim() > 2 else out
 
 
-ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
-
-
-def channel_maxima(model: nn.Module, x: Tensor, layer: str | nn.Module | Sequence[str], *, batch_size=None,
-                   progress: bool = False) -> ChannelMaxima | dict[str, ChannelMaxima]:  # fmt: skip
+def channel_maxima(model: nn.Module, x: Tensor, layer, *, batch_size=None, progress=False) -> ChannelMaxima | dict:
     """The strongest unit of every channel on every picture: `(values, rows, columns)`, each `(N,K)`, on the CPU.
     Of a list of layers a dict, from one pass. The pictures may stay on the CPU. Lesson 02."""
     layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
@@ -78,16 +74,14 @@ class ReceptiveField:
 class Patch(namedtuple("Patch", "picture row column value box")):
     """One strong response: which picture, which unit, how strong; box: top, left, bottom, right of what it sees."""
     def cut(self, picture: Image.Image) -> Image.Image:
-        """The pixels that the unit sees."""
         top, left, bottom, right = self.box
         return picture.crop((left, top, right, bottom))
 
 
 def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, count: int = 9,
                 maxima: ChannelMaxima | None = None, field: ReceptiveField | None = None) -> list[Patch]:  # fmt: skip
-    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures.
-    `maxima` and `field` are what `channel_maxima` and `receptive_field` gave for this layer: many channels, one
-    computation. Zeiler & Fergus 2014, figure 2. Lesson 02."""
+    """The patches that excite a channel most, strongest first, one of each of the `count` best pictures. `maxima` and
+    `field`: of `channel_maxima` and `receptive_field`, to spare time. Zeiler & Fergus 2014, figure 2. Lesson 02."""
     maxima = maxima or channel_maxima(model, x, layer)
     channels = maxima.values.shape[1]
     if not 0 <= channel < channels:
@@ -98,8 +92,7 @@ def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: in
     return [Patch(n, rows[n], columns[n], values[n], field.box(rows[n], columns[n])) for n in order]
 
 
-def receptive_field(model: nn.Module, layer: str | nn.Module, input_size: tuple[int, int] = (224, 224), *,
-                    channel: int | None = None) -> ReceptiveField:  # fmt: skip
+def receptive_field(model: nn.Module, layer, input_size=(224, 224), *, channel: int | None = None) -> ReceptiveField:
     """The exact pixels that each unit of a layer can see, in any net: `size`, `stride`, `start`, `.box(row, column)`.
     Without `channel` the union over the channels, which differ where branches meet (Fire, Inception). Where units are
     not evenly spaced (behind upsampling) or see the whole picture (GroupNorm, squeeze-and-excitation) stride and start

@@ -39,6 +39,8 @@ def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None, bool]:
 def map_layers(model: nn.Module, x: Tensor) -> list[str]:
     """The layers on the way through a net that put out maps, in running order, blocks as a whole."""
     layers = _anatomy(model, x)[0]
+    if not layers:
+        raise ValueError(f"No layer of this {type(model).__name__} puts out maps (N,K,h,w) and runs once.")
     outer = [name for name in layers if not any(name.startswith(block + ".") for block in layers)]
     return outer if len(outer) > 2 else layers
 

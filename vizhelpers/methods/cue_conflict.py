@@ -2,7 +2,6 @@
 import csv
 import math
 import re
-import warnings
 from collections import Counter, namedtuple
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..device import batch_for, device_of, stoppable
+from ..device import device_of, in_batches, warn
 from ..images import DATA, load_image, to_input
 from ..targets import probabilities
 
@@ -25,17 +24,14 @@ def _rows(path: Path) -> csv.DictReader:
     return csv.DictReader(path.read_text(encoding="utf-8").splitlines())
 
 
-# The published shape bias, and accuracies per condition, of people and nets on the authors' stimuli.
-_published = [*_rows(DATA / "cue_conflict" / "published.csv")]
+_published = [*_rows(DATA / "cue_conflict" / "published.csv")]  # people and nets on the authors' stimuli
 PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
 PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for r in _published if r["original"]}
 
 
-# --- stimuli and categories ------------------------------------------------------------------------------------------
 def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]]:
     """The categories of a forced choice, by name in alphabetical order, each a tuple of ImageNet class numbers.
-    `source`: "embedded" (of the pictures in data/cue_conflict), "authors" (the 16 of Geirhos et al. 2019, 207 classes),
-    or a table with the columns category and index. Lesson 12."""
+    `source`: "embedded", "authors" (16 of Geirhos et al. 2019) or a table with columns category, index. Lesson 12."""
     tables = {"embedded": "categories.csv", "authors": "authors.csv"}
     path = DATA / "cue_conflict" / tables[source] if source in tables else Path(source)
     if not path.is_file():
@@ -46,11 +42,11 @@ def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
-def categories_of(folder: str | Path | None) -> dict[str, tuple[int, ...]]:
-    """Those of a categories.csv in the folder or beside it, or else the authors'; None: the embedded set's."""
-    if folder is None:
+def categories_of(stimuli) -> dict[str, tuple[int, ...]]:
+    """Of a folder, those of a categories.csv in it or beside it, or else the authors'; otherwise the embedded set's."""
+    if not isinstance(stimuli, str | Path):
         return cue_categories()
-    tables = [place / "categories.csv" for place in (Path(folder), Path(folder).parent)]
+    tables = [place / "categories.csv" for place in (Path(stimuli), Path(stimuli).parent)]
     return cue_categories(next((table for table in tables if table.is_file()), "authors"))
 
 
@@ -78,7 +74,6 @@ def parse_stimulus(stem: str) -> tuple[str, str]:
     return found[1], found[2] or found[1]
 
 
-# --- decisions -------------------------------------------------------------------------------------------------------
 def category_probabilities(model: nn.Module, x: Tensor, categories: Categories | None = None) -> Tensor:
     """The mean probability of the classes of each category, `(N,K)`; the largest is the decision. Lesson 12.
     The softmax is over all 1000 classes. The mean, not the sum: with sums the authors' 109 dogs would win against a
@@ -102,43 +97,36 @@ def category_means(model: nn.Module, x: Tensor, categories: Categories) -> tuple
 def decide(model: nn.Module, stimuli: Sequence[Stimulus], categories: Categories, progress: bool = False):
     """A net's decision on each stimulus, and how much probability it gave to classes outside all categories.
     The pictures go in as they are, without resizing: scaling to 256 and cropping moves the bias by points."""
-    names, found, outside = list(categories), [], []
+    names = list(categories)
     if strange := sorted({word for s in stimuli for word in s[1:]} - set(names)):
-        raise ValueError(f"These stimuli show {', '.join(strange)}, which is not among the categories "
-                         f"{', '.join(names)}: give categories=.")  # fmt: skip
-    with stoppable(len(stimuli), progress, "picture") as bar:
-        while bar.done < len(stimuli):
-            part = stimuli[bar.done : bar.done + batch_for(device_of(model))]
-            pictures = [load_image(s.path) for s in part]
-            if len(sizes := {picture.size for picture in pictures}) > 1:
-                raise ValueError(f"The stimuli have different sizes, {sorted(sizes)}: make them all 224 x 224.")
-            means, beside = category_means(model, to_input(pictures, model, size=pictures[0].size[::-1]), categories)
-            best = means.argmax(1).tolist()
-            found += [Decision(s.shape, s.texture, names[k]) for s, k in zip(part, best, strict=True)]
-            outside += beside.tolist()
-            bar.update(len(part))
-    return found, outside
+        raise ValueError(f"{', '.join(strange)} is not among the categories {', '.join(names)}: give categories=.")
+
+    def read_and_ask(which: Tensor) -> tuple[Tensor, Tensor]:
+        pictures = [load_image(stimuli[n].path) for n in which]
+        if len(sizes := {picture.size for picture in pictures}) > 1:
+            raise ValueError(f"The stimuli have different sizes, {sorted(sizes)}: make them all 224 x 224.")
+        return category_means(model, to_input(pictures, model, size=pictures[0].size[::-1]), categories)
+
+    places = torch.arange(len(stimuli), device=device_of(model))  # the device settles the batch size
+    means, outside = in_batches(read_and_ask, places, progress=progress)
+    decided = zip(stimuli, means.argmax(1).tolist(), strict=False)  # fewer when it was stopped
+    return [Decision(s.shape, s.texture, names[k]) for s, k in decided], outside.tolist()
 
 
-# --- shape bias ------------------------------------------------------------------------------------------------------
-def shape_bias(model: nn.Module, stimuli: str | Path | Sequence[Stimulus] | None = None, *,
-               categories: Categories | None = None, progress: bool = False) -> ShapeBias:  # fmt: skip
+def shape_bias(model: nn.Module, stimuli=None, *, categories: Categories | None = None, progress=False) -> ShapeBias:
     """How often a net of ImageNet's 1000 classes goes by shape where shape and texture contradict each other.
-    `stimuli`: a list from `cue_stimuli`, a folder laid out as the authors', or None for the embedded set, which also
-    has the default `categories`; for a folder those of a categories.csv in it or beside it, or else the authors'.
-    Returned is what `count_decisions` gives, and `outside`, the mean probability of all classes that are in no
-    category. A warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
-    if stimuli is None or isinstance(stimuli, str | Path):
-        categories = categories_of(stimuli) if categories is None else categories
-        stimuli = cue_stimuli(stimuli)
-    categories = cue_categories() if categories is None else categories
+    `stimuli`: from `cue_stimuli`, a folder laid out as the authors' (with its categories.csv, or else theirs), or None:
+    the embedded set. Gives what `count_decisions` gives, and `outside`, the mean probability of classes in no category;
+    a warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
+    categories = categories_of(stimuli) if categories is None else categories
+    stimuli = cue_stimuli(stimuli) if stimuli is None or isinstance(stimuli, str | Path) else stimuli
     decisions, outside = decide(model, stimuli, categories, progress)
     conflict = [o for d, o in zip(decisions, outside, strict=True) if d.shape != d.texture]
     found = count_decisions(decisions)._replace(outside=_ratio(math.fsum(conflict), len(conflict)))
     if found.rate < 0.3 or found.no_conflict < 0.5:
-        warnings.warn(f"Only {found.rate:.0%} of the decisions name the shape or the texture, and "
-                      f"{found.no_conflict:.0%} of the pictures without a conflict are recognised: the bias says "
-                      "little about this net. Is its preprocessing right?", stacklevel=2)  # fmt: skip
+        warn(f"Only {found.rate:.0%} of the decisions name the shape or the texture, and {found.no_conflict:.0%} of "
+             "the pictures without a conflict are recognised: the bias says little about this net. Is its "
+             "preprocessing right?")  # fmt: skip
     return found
 
 

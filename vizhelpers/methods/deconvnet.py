@@ -1,15 +1,13 @@
 """The deconvnet of Zeiler & Fergus 2014 (section 2.1), layer by layer with recorded switches (lesson 04)."""
-import warnings
 from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..device import warn
 from ..hooks import capture, evaluating, resolve_layer
 from ..targets import layer_names
-
-PASSED = (nn.Dropout, nn.Dropout2d, nn.Identity)  # do nothing in eval mode
 
 
 def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
@@ -33,13 +31,11 @@ def transposed_convolution(convolution: nn.Conv2d, y: Tensor, input_size: tuple[
     edge = [n - ((h - 1) * s - 2 * p + d * (k - 1) + 1) for n, h, s, p, d, k in zip(
         input_size, y.shape[-2:], c.stride, c.padding, c.dilation, c.kernel_size, strict=True)]  # fmt: skip
     if not all(0 <= e < s for e, s in zip(edge, c.stride, strict=True)):
-        raise ValueError(f"This convolution turns no input of {input_size[0]}x{input_size[1]} into maps of "
-                         f"{y.shape[-2]}x{y.shape[-1]}.")  # fmt: skip
+        raise ValueError(f"This convolution turns no input of {tuple(input_size)} into maps of {tuple(y.shape[-2:])}.")
     return F.conv_transpose2d(y, c.weight, None, c.stride, c.padding, edge, c.groups, c.dilation)
 
 
-def deconvnet(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *,
-              unit: tuple[int, int] | str | None = None) -> Tensor:  # fmt: skip
+def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple | str | None = None) -> Tensor:
     """Project a channel of a layer back to pixels `(N,3,H,W)`: unpool, ReLU on the signal, transposed filters.
     It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
@@ -82,8 +78,8 @@ def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: 
             raise ValueError(f"unit is (row, column) from (0, 0) to {last} in layer {name!r}, or 'all', not {unit!r}.")
         signal[:, channel, unit[0], unit[1]] = one[:, unit[0], unit[1]]
     if silent := [n for n, part in enumerate(signal) if not part.any()]:
-        warnings.warn(f"Nothing to reconstruct in picture {', '.join(map(str, silent[:8]))}: channel {channel} of "
-                      f"{name!r} is not above 0 there, so the ReLU leaves 0.", stacklevel=3)  # fmt: skip
+        warn(f"Nothing to reconstruct in picture {', '.join(map(str, silent[:8]))}: channel {channel} of {name!r} is "
+             "not above 0 there, so the ReLU leaves 0.")  # fmt: skip
     return signal
 
 
@@ -93,7 +89,7 @@ def _chain(model: nn.Module, x: Tensor, name: str) -> list[nn.Module]:
     if name not in names:
         raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
     chain = {n: model.get_submodule(n) for n in names[: names.index(name) + 1]}
-    chain = {n: module for n, module in chain.items() if not isinstance(module, PASSED)}
+    chain = {n: m for n, m in chain.items() if not isinstance(m, (nn.Dropout, nn.Dropout2d, nn.Identity))}
     for n, module in chain.items():
         odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
         odd |= getattr(module, "return_indices", False)

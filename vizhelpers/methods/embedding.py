@@ -1,7 +1,6 @@
 """A collection of pictures by what a net makes of them: penultimate features, t-SNE, neighbours, grids (lesson 03).
 `features` are rows of numbers `(N,D)`, `points` a map of them `(N,2)`. A folder too large for memory: see shards.py."""
 import os
-import warnings
 from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..device import channels_of, device_of, in_batches, info_of, stoppable
+from ..device import channels_of, device_of, in_batches, info_of, stoppable, warn
 from ..hooks import capture, evaluating, inputs_to, maps_of, resolve_layer
 from ..images import expected, load_image, to_display, to_input
 from ..models import load_model
@@ -55,8 +53,11 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
     `x` may also be a list of anything that `load_image` takes: it is read batch by batch, the result is on the CPU.
     `layer` gives another layer's output; maps are averaged. Krizhevsky et al. 2012, section 6.1. Lesson 03."""
     name, taken, _ = feature_layer(model, layer)
+    listed = isinstance(x, list | tuple)
+    inputs = torch.arange(len(x), device=device_of(model)) if listed else x  # its device settles the batch size
 
     def run(part: Tensor) -> Tensor:
+        part = to_input([x[n] for n in part], model) if listed else part
         watched = (inputs_to if taken == "input" else capture)(model, name or model)
         with torch.no_grad(), evaluating(model), watched as seen:
             model(part)
@@ -65,15 +66,10 @@ def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, 
             raise ValueError(f"{name or 'The net'} ran {len(calls)} times in one pass and gave "
                              f"{[tuple(c.shape) for c in calls]}, not once (N,D) or (N,K,h,w): name another layer=.")
         out = calls[0].detach()
-        return maps_of(out, part.shape[2:]).mean((2, 3)) if out.ndim == 4 else out
+        out = maps_of(out, part.shape[2:]).mean((2, 3)) if out.ndim == 4 else out
+        return out.cpu() if listed else out
 
-    def read_and_run(part: Tensor) -> Tensor:
-        return run(to_input([x[n] for n in part], model)).cpu()
-
-    if isinstance(x, (list, tuple)):
-        which = torch.arange(len(x), device=device_of(model))  # its device settles the batch size
-        return in_batches(read_and_run, which, batch_size=batch_size, progress=progress)
-    return in_batches(run, x, batch_size=batch_size, progress=progress)
+    return in_batches(run, inputs, batch_size=batch_size, progress=progress)
 
 
 def pixels(images: Sequence, side: int = 32) -> Tensor:
@@ -121,7 +117,7 @@ def embed(model: nn.Module, images: Sequence, *, names=None, groups=None, progre
                     read.append((n[None], to_input(image, model), pixels([image]), thumb))
                 except (ValueError, OSError) as error:
                     bad[names[n]] = str(error)
-                    warnings.warn(f"{names[n]} is left out: {error}", stacklevel=2)
+                    warn(f"{names[n]} is left out: {error}")
             if read:
                 kept, x, *rest = map(torch.cat, zip(*read, strict=True))
                 parts.append((kept, features(model, x, batch_size=len(x)).cpu(), *rest))
@@ -164,6 +160,7 @@ def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
         raise ValueError(f"perplexity is from 1 to a third of the pictures, here {len(a) / 3:.0f}, not {perplexity:g}.")
     if np.ptp(a, axis=0).max() == 0:
         raise ValueError("All rows of the features are equal, so there is nothing to lay out: look at the features.")
+    a = a if 1e-3 < np.ptp(a, axis=0).max() < 1e5 else (a - a.min(0)) / np.ptp(a, axis=0).max()  # else it collapses
     # Below some thousand points, threads wait longer for one another than they work (20 times, on a busy machine).
     with threadpool_limits(1 if len(a) < 3000 else None):
         a = PCA(min(50, *a.shape), svd_solver="full", random_state=seed).fit_transform(a)
@@ -180,7 +177,7 @@ def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metr
     if metric not in ("cosine", "euclidean") or not 1 <= k <= last or not 0 <= (picture or 0) <= last:
         raise ValueError(f"Pictures go from 0 to {last}, their neighbours from 1 to {last}, and the metrics are cosine "
                          f"and euclidean: not {picture}, {k} and {metric!r}.")  # fmt: skip
-    f = F.normalize(f) if metric == "cosine" else f
+    f = nn.functional.normalize(f) if metric == "cosine" else f
 
     def nearest(rows: Tensor) -> tuple[Tensor, Tensor]:
         exact = "donot_use_mm_for_euclid_dist"  # the quick way loses the digits of nearly equal pictures

@@ -1,11 +1,8 @@
 """First-layer filters as pictures, as spectra, and what their stride loses (lesson 01).
-
-Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1.
-"""
+Filters are `(K,C,kh,kw)`, signed. Which frequencies they hold is the question of Zeiler & Fergus 2014, section 4.1."""
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -34,8 +31,7 @@ def _share(part: Tensor, total: Tensor) -> Tensor:
 
 def spectrum(filters: Tensor, size: int = 64) -> Tensor:
     """The magnitude of each filter's 2-D Fourier transform, `(K,size,size)`, zero frequency in the middle. Lesson 01.
-    The colours are joined as the root of the sum of squares; column j is the horizontal frequency
-    `(j - size//2) / size` cycles per pixel."""
+    Colours: root of the sum of squares. Column j: the horizontal frequency `(j - size//2) / size` cycles per pixel."""
     _check_filters(filters)
     if size < max(filters.shape[-2:]):
         raise ValueError(f"size={size} is smaller than the {tuple(filters.shape[-2:])} filters: take at least that.")
@@ -45,8 +41,7 @@ def spectrum(filters: Tensor, size: int = 64) -> Tensor:
 
 def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     """The share of each filter's energy in rings around zero frequency: frequencies `(bins,)`, shares `(K,bins)`.
-    The rings lie between 0 and 0.5 cycles per pixel; what is in the corners beyond goes into the last. Each row sums
-    to 1, or to 0 for a filter of zeros. Lesson 01."""
+    The rings go from 0 to 0.5 cycles per pixel, the last has the corners beyond, too; a row's sum is 1. Lesson 01."""
     size = spectra.shape[-1]
     if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
         raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")
@@ -100,8 +95,7 @@ def _check_stride(x: Tensor, stride: int) -> None:
 
 
 def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
-    """Each filter's signed response on a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`, no bias.
-    The picture's sides are multiples of the stride. Lesson 01."""
+    """Signed responses of filters to a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`. Lesson 01."""
     _check_filters(filters)
     kh, kw = filters.shape[-2:]
     if x.dim() != 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
@@ -109,8 +103,8 @@ def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
                          f"or more, not {tuple(x.shape)}.")  # fmt: skip
     _check_stride(x, stride)
     top, left = (kh - 1) // 2, (kw - 1) // 2
-    padded = F.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
-    return F.conv2d(padded, filters, stride=stride)
+    padded = nn.functional.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
+    return torch.conv2d(padded, filters, stride=stride)
 
 
 def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tensor:

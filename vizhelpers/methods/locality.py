@@ -1,11 +1,10 @@
 """Only what a patch can reach: run a net on a picture that was changed in one box, and recompute no more than needed.
-
 A unit whose receptive field does not touch the box keeps its value. So the maps of the untouched picture are kept at a
-few layers, the net runs on a window around the box, and at each of these layers its output is pasted into the kept
-maps. What comes out is the same number for less work; `occlusion` compares it with the plain run before using it.
-"""
+few layers, the net runs on a window around the box, and its outputs there are pasted into the kept maps: the same
+numbers for less work. `occlusion` compares with the plain run before using it."""
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -16,17 +15,19 @@ from .activations import ReceptiveField, receptive_field
 
 WORTH = 0.75  # a layer of which a patch touches more than this share saves nothing
 
+# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
+# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
+_Level = namedtuple("_Level", "maps length begin touched origin")
 _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = WeakKeyDictionary()
 
 
 def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) -> dict[str, ReceptiveField]:
-    """The first layer of each resolution along the net's outermost chain, as far as its units see but a part.
-    With `until`, only layers that finish before that one."""
+    """The first of the `outer_blocks` at each resolution, as far as its units see but a part; all before `until`."""
     size = tuple(x.shape[-2:])
     known, key = _known.setdefault(model, {}), (size, until)
     if key not in known:
         stop = [resolve_layer(model, until)[0]] if until else []
-        with torch.no_grad(), evaluating(model), capture(model, *_chain(model), *stop) as acts:
+        with torch.no_grad(), evaluating(model), capture(model, *outer_blocks(model), *stop) as acts:
             model(x[:1])
         found, seen = {}, {size}
         for name, (out, *more) in acts.calls.items():
@@ -44,17 +45,15 @@ def levels(model: nn.Module, x: Tensor, until: str | nn.Module | None = None) ->
     return known[key]
 
 
-def _chain(module: nn.Module, prefix: str = "") -> Iterator[str]:
-    for name, child in module.named_children():
-        if isinstance(child, nn.Sequential):
-            yield from _chain(child, f"{prefix}{name}.")
+def outer_blocks(module: nn.Module, prefix: str = "", held: bool = True) -> Iterator[str]:
+    """The names of a net's blocks in order: sequences, and what only holds the net, are opened, others are whole."""
+    children = dict(module.named_children())
+    held = held and len(children) == 1
+    for name, child in children.items():
+        if type(child) is nn.Sequential or (held and [*child.children()]):
+            yield from outer_blocks(child, f"{prefix}{name}.", held)
         else:
             yield prefix + name
-
-
-# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
-# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
-_Level = namedtuple("_Level", "maps length begin touched origin")
 
 
 class LocalNet:
@@ -86,10 +85,7 @@ class LocalNet:
 
     def run(self, forward: Callable[[Tensor], Tensor], pictures: list[int], boxes: list[int]) -> Tensor:
         """What `forward` gives for pictures `pictures[i]` with box `boxes[i]` filled, i = 0, 1, ..."""
-        def paste(level: _Level) -> Callable[[Tensor], Tensor]:
-            return lambda new: self._paste(level, pictures, boxes, new)
-
-        start, *others = map(paste, self.levels)
+        start, *others = [partial(self._paste, level, pictures, boxes) for level in self.levels]
         with replacing(self.model, dict(zip(self.names, others, strict=True))):
             return forward(start(self.filled.expand(len(boxes), -1, -1, -1)))
 
@@ -110,9 +106,8 @@ class LocalNet:
 def _touched(boxes: Tensor, field: ReceptiveField, shape) -> tuple[Tensor, Tensor]:
     """The first unit whose field touches each box and the one after the last, `(P,2)` each."""
     size, stride, start, count = (torch.tensor(v) for v in (field.size, field.stride, field.start, tuple(shape)))
-    low = torch.div(boxes[:, :2] - start - size, stride, rounding_mode="floor") + 1
-    low = torch.minimum(low.clamp(min=0), count - 1)
-    high = torch.div(boxes[:, 2:] - 1 - start, stride, rounding_mode="floor") + 1
+    low = torch.minimum(((boxes[:, :2] - start - size) // stride + 1).clamp(min=0), count - 1)
+    high = (boxes[:, 2:] - 1 - start) // stride + 1
     return low, torch.maximum(torch.minimum(high, count), low + 1)
 
 

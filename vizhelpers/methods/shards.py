@@ -3,9 +3,8 @@
     python -m vizhelpers.methods.shards DIR --out OUT --net squeezenet1_1
     torchrun --nproc-per-node 4 -m vizhelpers.methods.shards DIR --out OUT    # on several machines, too, one shared OUT
 
-Every process takes the pictures whose name has its rank as checksum modulo WORLD_SIZE, so none waits for another. A
-shard appears under its name when it is complete; a rerun leaves out every picture that some shard has. Ctrl-C, or
-torchrun's SIGTERM, ends a process at once and keeps all batches but the running one.
+Every process takes the pictures whose name's checksum modulo WORLD_SIZE is its rank. A shard appears when it is
+complete; a rerun leaves out what some shard has. Ctrl-C, or torchrun's SIGTERM, keeps all batches but the running one.
 """
 import argparse
 import json

@@ -55,13 +55,11 @@ def classic_names(model: nn.Module) -> dict[str, str]:
 
 
 def find_layers(model: nn.Module, layers: Sequence[str]) -> list[str]:
-    """Dotted names of layers given by dotted or classic name."""
     classic = classic_names(model)
     return [resolve_layer(model, classic.get(layer, layer))[0] for layer in layers]
 
 
 def features(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[Tensor]:
-    """What these layers put out, in a pass that ends behind the last of them."""
     with evaluating(model):
         found = outputs_until(model, x, *names)
     return [found[name] for name in names]
@@ -69,12 +67,10 @@ def features(model: nn.Module, x: Tensor, names: Sequence[str]) -> list[Tensor]:
 
 @lru_cache(maxsize=1)
 def default_net() -> nn.Module:
-    """VGG16's convolutions, loaded once."""
     return load_model("vgg16")
 
 
 def with_average_pooling(net: nn.Module) -> nn.Module:
-    """A copy of a net whose max pooling layers take the mean."""
     net = copy.deepcopy(net)
     for name, part in list(net.named_modules()):
         if isinstance(part, nn.MaxPool2d):
@@ -100,9 +96,8 @@ class Choices:
 
     def __post_init__(self):
         layers = self.weights().values()
-        least = min(self.steps - 1, self.pyramid, self.content_weight, self.total_variation,
-                    *layers, sum(layers) - 1e-9)
-        if least < 0 or self.stages not in (1, 2) or self.start not in ("content", "noise"):
+        low = min(self.steps - 1, self.pyramid, self.content_weight, self.total_variation, *layers, sum(layers) - 1e-9)
+        if low < 0 or self.stages not in (1, 2) or self.start not in ("content", "noise"):
             raise ValueError("Give at least 1 step and 1 style layer, 1 or 2 stages, pyramid and weights of 0 or more, "
                              "and start='content' or 'noise'.")  # fmt: skip
 
@@ -114,9 +109,8 @@ class Choices:
 def style_transfer(content, style, *, net: nn.Module | None = None, progress: bool = False, **options) -> Stylised:
     """Paint one picture in the style of another by L-BFGS; the options are the fields of `Choices` in methods/style.py.
     Returns `.image` `(3,H,W)` in 0..1, the style `.layers`, and of the full-size steps `.history` `(T,)`, `.content`
-    `(T,)` and `.style` `(T,L)`: squared distances over the goal's own. `net`: by default VGG16; else give layers, too.
-    `stages=1, pyramid=0, start="noise"` is the paper's way: Gatys, Ecker & Bethge 2016, section 2; the relative losses,
-    the stages and the pyramid are ours. Lesson 11."""
+    `(T,)` and `.style` `(T,L)`: squared distances over the goal's own (ours). `net`: by default VGG16; else give
+    layers, too. `stages=1, pyramid=0, start="noise"` is the way of Gatys, Ecker & Bethge 2016, section 2. Lesson 11."""
     run = StyleRun(content, style, net=net, **options)
     with stoppable(run.total, progress) as bar:
         while run.done < run.total:
@@ -140,7 +134,6 @@ class StyleRun:
         side = choices.size or (224 if device_of(self.net).type == "cpu" else 512)  # a few seconds either way
         full = tuple(to_input(content, self.net, size=side, crop=False).shape[2:])
         self.total, self.done = choices.steps, 0
-        # the coarse stage takes two thirds of the steps: it makes the picture, the fine one its detail
         coarse = choices.steps * 2 // 3 if choices.stages == 2 and min(full) >= 2 * SMALLEST else 0
         self._stages = {0: tuple(round(side / 2) for side in full), coarse: full}  # step -> size from there on
         self._begin()
@@ -151,10 +144,8 @@ class StyleRun:
             return to_pixels(self.net, self._picture())[0].clamp(0, 1)
 
     def result(self) -> Stylised:
-        table, image = torch.tensor(self.losses).view(-1, 2 + len(self.layers)), self.image()
-        size = [*self._stages.values()][-1]
-        if image.shape[1:] != size:  # stopped at the coarse stage
-            image = F.interpolate(image[None], size, mode="bicubic")[0].clamp(0, 1)
+        table, size = torch.tensor(self.losses).view(-1, 2 + len(self.layers)), [*self._stages.values()][-1]
+        image = F.interpolate(self.image()[None], size, mode="bicubic")[0].clamp(0, 1)  # stopped at the coarse stage
         return Stylised(image, table[:, 0], table[:, 1], table[:, 2:], self.layers)
 
     @with_gradients()

@@ -70,8 +70,7 @@ def save_style_net(net: StyleNet, path: str | Path, **facts) -> None:
 
 
 def load_style_net(name: str | Path, *, device: torch.device | str | None = None) -> StyleNet:
-    """A trained net, frozen: of data/style_nets by its painting's name, or a .safetensors file of your own.
-    `.facts` is what the file says about its making. Lesson 11."""
+    """A trained net, frozen: by its painting's name, or your own .safetensors; `.facts`: how it was made. Lesson 11."""
     path = Path(name) if str(name).endswith(".safetensors") else DATA / "style_nets" / f"{name}.safetensors"
     if not path.is_file():
         raise ValueError(f"There is no style net {str(name)!r}; there are {', '.join(style_nets())}.")
@@ -99,10 +98,8 @@ def stylise(net: StyleNet, image, *, size: int | tuple[int, int] | None = None) 
 
 
 @with_gradients()
-def train_style_net(
-    style, *, steps: int = 600, seed: int = 0, start: StyleNet | None = None, content_weight: float = 0.2,
-    total_variation: float = 2.0, rate: float = 2e-3, precision: str = "float32", callback=None, progress: bool = False,
-) -> Trained:
+def train_style_net(style, *, steps=600, seed=0, start: StyleNet | None = None, content_weight=0.2, total_variation=2.0,
+                    rate=2e-3, precision="float32", callback=None, progress=False) -> Trained:  # fmt: skip
     """Train a net that paints any picture in one style, on two crops of 128 pixels a step: `.net`, and `.history`
     `(T,3)` (loss, content, style of each step). `start`: a net to copy and go on from; without one, 150 steps before
     the first teach a new net to return its input. `rate` falls to a twentieth. A true answer of `callback(step, net)`

@@ -62,7 +62,6 @@ class Fourier(Pixels):
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of `(N,3,H,W)` with the border repeated."""
     if sigma <= 0:
         return image
     from torchvision.transforms.functional import gaussian_blur
@@ -72,25 +71,21 @@ def blurred(image: Tensor, sigma: float) -> Tensor:
 
 
 def resized(image: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased when it gets smaller; the same tensor if it has that size already."""
-    size = (size, size) if isinstance(size, int) else size
-    if image.shape[-2:] == size:
-        return image
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def moved(image: Tensor, generator: torch.Generator, *, jitter: int, rotate: float, scale: float) -> Tensor:
-    """A square picture shifted by up to `jitter` pixels, turned by up to `rotate` degrees, scaled by `1 +- scale`; its
-    gradient undoes the movement. Outside is a reflection: of torchvision's zeros a net would soon look for the rim."""
-    if rotate or scale:
+def moved(image: Tensor, generator: torch.Generator, recipe) -> Tensor:
+    """A square picture shifted, turned and scaled by as much as the recipe allows; its gradient undoes the movement.
+    Outside is a reflection: of torchvision's zeros a net would soon look for the rim."""
+    if recipe.rotate or recipe.scale:
         angle, factor = (2 * torch.rand(2, generator=generator) - 1).tolist()
-        angle, factor = math.radians(rotate * angle), 1 + scale * factor
+        angle, factor = math.radians(recipe.rotate * angle), 1 + recipe.scale * factor
         cosine, sine = math.cos(angle) / factor, math.sin(angle) / factor
         turn = image.new_tensor([[[cosine, -sine, 0.0], [sine, cosine, 0.0]]])
         grid = F.affine_grid(turn, image.shape, align_corners=False)
         image = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    way = torch.randint(-jitter, jitter + 1, (2,), generator=generator).tolist() if jitter else (0, 0)
-    return torch.roll(image, way, (2, 3))
+    way = torch.randint(-recipe.jitter, recipe.jitter + 1, (2,), generator=generator) if recipe.jitter else (0, 0)
+    return torch.roll(image, [int(n) for n in way], (2, 3))
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,6 @@ class Recipe:
         return [max(8, round(self.size / self.growth**n)) for n in reversed(range(self.stages))]
 
 
-# What was found to give good pictures, by trying (see the lesson's "Look" texts).
 CLASS = Recipe(size=224, steps=256, rate=0.05, tv=500, jitter=16, rotate=15, scale=0.2, fourier=True, decorrelate=True)
 CHANNEL = Recipe(size=160, stages=6, steps=16, rate=0.03, noise=0.08, between=0.8, jitter=2)
 ALEXNET_CHANNEL = replace(CHANNEL, noise=0.2, jitter=4)  # stride 4: a finer shift would see the same pixels
@@ -151,10 +145,8 @@ class Ascent:
         like = next(model.parameters(), torch.zeros(1))
         like = like.float() if like.dtype in (torch.float16, torch.bfloat16) else like  # the picture stays in float32
         if start is None:
-            noise = torch.randn(1, 3, self.sizes[0], self.sizes[0], generator=self.generator)
-            image = (0.5 + recipe.noise * noise).to(like).clamp(0, 1)
-        else:
-            image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
+            start = 0.5 + recipe.noise * torch.randn(3, self.sizes[0], self.sizes[0], generator=self.generator)
+        image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
         if isinstance(target, Neuron):
             self.target = target._replace(layer=resolve_layer(model, target.layer)[0])
         else:
@@ -182,8 +174,7 @@ class Ascent:
         if self.done and self.done % recipe.steps == 0:
             self._begin(self.image())
         image = self.picture.image()
-        x = moved(image, self.generator, jitter=recipe.jitter, rotate=recipe.rotate, scale=recipe.scale)
-        x = from_pixels(self.model, x)
+        x = from_pixels(self.model, moved(image, self.generator, recipe))
         value, gradient = self.fast(x, lambda x: score(self.fast.net, x, self.wanted, whole=False))
         loss = recipe.tv * total_variation(image).sum() + recipe.l2 * (x**2).mean()
         wanted = (x * gradient).sum()  # its gradient with respect to x is the score's

@@ -4,32 +4,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import batch_for, stoppable
 from ..hooks import evaluating, resolve_layer
 from ..images import upsampled
 from ..targets import Neuron, Target, of_rows, probabilities, score, settled
+from .locality import outer_blocks
+
+InsertionDeletion = namedtuple("InsertionDeletion", "fraction deletion insertion deletion_auc insertion_auc")
 
 
-# --- how alike two maps are ------------------------------------------------------------------------------------------
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
-    `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common; 0 also where a map is constant. Lesson 13.
-    """
+    `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common, or a constant map. Lesson 13."""
     from scipy.stats import rankdata
     _same_shape(a, b)
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
-    r, s = r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True)
-    size = r.norm(dim=1) * s.norm(dim=1)
-    return (r * s).sum(1) / torch.where(size == 0, 1, size)
+    return torch.cosine_similarity(r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of maps `(N,H,W)`, each first stretched to 0..1: do they look alike? `(N,)`, at most 1.
-    The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, equation 13. Lesson 13.
-    """
+    The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, eq. 13. Lesson 13."""
     _same_shape(a, b)
     if min(a.shape[1:]) < 11:
         raise ValueError(f"ssim looks through windows of 11x11 pixels; maps {tuple(a.shape)} are smaller.")
@@ -37,7 +34,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     window = torch.outer(along, along)[None, None] / along.sum() ** 2
     a, b = (m.detach() - m.amin((1, 2), keepdim=True) for m in (a, b))
     a, b = ((m / m.amax((1, 2), keepdim=True).clamp(min=torch.finfo(m.dtype).tiny))[:, None] for m in (a, b))
-    u, v, aa, bb, ab = (F.conv2d(m, window) for m in (a, b, a * a, b * b, a * b))  # means in each window
+    u, v, aa, bb, ab = (torch.conv2d(m, window) for m in (a, b, a * a, b * b, a * b))  # means in each window
     own, other, both, c, d = aa - u * u, bb - v * v, ab - u * v, 0.01**2, 0.03**2
     return ((2 * u * v + c) * (2 * both + d) / ((u * u + v * v + c) * (own + other + d))).mean((1, 2, 3))
 
@@ -47,13 +44,11 @@ def _same_shape(a: Tensor, b: Tensor) -> None:
         raise ValueError(f"Two maps to compare must both be (N,H,W), not {tuple(a.shape)} and {tuple(b.shape)}.")
 
 
-# --- against true masks ----------------------------------------------------------------------------------------------
 def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps `(N,h,w)` stretched to the picture, detached; refused where they still have colours or are not finite."""
     if not isinstance(maps, Tensor) or maps.dim() != 3:
         shape = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(f"A map is one value per place, (N,h,w), not {shape}: for colours take .abs().amax(1) of a "
-                         "gradient, .sum(1) of an attribution.")  # fmt: skip
+        raise ValueError(f"A map is (N,h,w), not {shape}: for colours take .abs().amax(1), of an attribution .sum(1).")
     if not torch.isfinite(maps).all():
         raise ValueError("The maps have values that are not finite: find out where the NaN comes from first.")
     maps = maps.detach() if maps.is_floating_point() else maps.float()
@@ -72,28 +67,22 @@ def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     """Does the highest place of each map `(N,h,w)` lie on the object, bool `(N,H,W)`? `(N,)`, 1 a hit, 0 a miss.
-    `tolerance` pixels beside the object count as well; of several equally high places the share that hits. Zhang et al.
-    2018, *Excitation Backprop*, section 4.1. Lesson 13."""
+    `tolerance` pixels beside it count, too; of equally high places the share. Zhang et al. 2018, 4.1. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     side, masks = 2 * tolerance + 1, masks[:, None].float()
     for size in ((side, 1), (1, side)):  # a square, one direction after the other
-        masks = F.max_pool2d(masks, size, 1, (size[0] // 2, size[1] // 2))
+        masks = torch.max_pool2d(masks, size, 1, (size[0] // 2, size[1] // 2))
     top = maps == maps.amax((1, 2), keepdim=True)
     return (top & (masks[:, 0] > 0)).sum((1, 2)) / top.sum((1, 2))
 
 
 def energy_inside(maps: Tensor, masks: Tensor) -> Tensor:
     """The share of the positive part of each map `(N,h,w)` that lies on the object, bool `(N,H,W)`: `(N,)`, 0..1.
-    To be compared with `masks.float().mean((1, 2))`, which a map without positive values gets, too. Wang et al. 2020,
-    *Score-CAM*, section 4.3. Lesson 13."""
+    An empty map gets `masks.float().mean((1, 2))`, the mask's share. Wang et al. 2020, section 4.3. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     positive = maps.relu()
     positive = positive + (positive.amax((1, 2), keepdim=True) == 0)  # nothing positive: as if flat
     return (positive * masks).sum((1, 2)) / positive.sum((1, 2))
-
-
-# --- insertion and deletion ------------------------------------------------------------------------------------------
-InsertionDeletion = namedtuple("InsertionDeletion", "fraction deletion insertion deletion_auc insertion_auc")
 
 
 def pixel_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -105,7 +94,6 @@ def pixel_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def without(x: Tensor, rank: Tensor, count: int, fill: Tensor) -> Tensor:
-    """The pictures with their `count` highest pixels replaced by the fill's."""
     return torch.where((rank < count)[:, None], fill, x)
 
 
@@ -115,8 +103,7 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     For maps `(N,h,w)` the fraction of the pixels `(S+1,)`, the curves of deletion (from the picture) and insertion
     (to the picture), each `(N,S+1)`, NaN where stopped, and the areas below `(N,)`. A deleted pixel shows `fill`,
     normalised (0: the mean colour), or what "blurred" shows there; `blur` is the deviation in pixels, 0 inserts into
-    the fill. `of` is the target's "probability" or "score" (for a `Neuron`). Equal values come in random order.
-    Petsiuk et al. 2018, *RISE*, section 4.2. Lesson 13."""
+    the fill. `of`: the target's "probability" or "score" (of a `Neuron`). Petsiuk et al. 2018, 4.2. Lesson 13."""
     if steps < 1 or len(maps) != len(x) or of not in ("probability", "score"):
         raise ValueError(f"insertion_deletion takes 1 step or more, a map for each picture, and of='probability' or "
                          f"'score'; not {steps} steps, {len(maps)} maps for {len(x)} pictures, of={of!r}.")  # fmt: skip
@@ -162,22 +149,10 @@ def _blurred(x: Tensor, deviation: float) -> Tensor:
     return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)
 
 
-# --- random weights --------------------------------------------------------------------------------------------------
 def stages(model: nn.Module) -> list[str]:
     """The blocks of a net that have weights, from the top (the classifier) down: what `randomized` counts by.
     Sequences are opened, other blocks (a Fire module, a residual block) stay whole. Lesson 13."""
-    top = ""
-    while len(parts := dict(model.get_submodule(top).named_children())) == 1 and [*[*parts.values()][0].children()]:
-        top = f"{top}.{[*parts][0]}".strip(".")  # a module that only holds the net
-
-    def blocks(module: nn.Module, name: str) -> Iterator[str]:
-        if name == top or type(module) is nn.Sequential:
-            for part, child in module.named_children():
-                yield from blocks(child, f"{name}.{part}" if name else part)
-        elif list(module.parameters()):
-            yield name
-
-    return list(blocks(model.get_submodule(top), top))[::-1]
+    return [name for name in outer_blocks(model) if list(model.get_submodule(name).parameters())][::-1]
 
 
 @contextmanager
@@ -185,8 +160,7 @@ def randomized(model: nn.Module, upto: str | nn.Module | None = None, *, seed: i
     """Lend a net random weights, from its top down to a layer or block (by default all), inside the `with` block.
     Each tensor gets its own values in random order, filters and matrices with random signs: so the signal neither
     dies nor explodes, and nothing learned stays. Going further down changes only what lies further down. Afterwards
-    the net has its own tensors again, bit by bit, also after an exception. Adebayo et al. 2018, section 3 (new
-    values). Lesson 13."""
+    the net has its own tensors again, also after an exception. Adebayo et al. 2018, section 3. Lesson 13."""
     parameters = list(model.parameters())[::-1]
     if upto is not None:  # down to the first-defined parameter of the block
         last = {id(p) for p in resolve_layer(model, upto)[1].parameters()}
