@@ -25,8 +25,9 @@ SIDE = 224  # of each picture on the page, in pixels
 
 def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, steps: int = 40) -> Explorer:
     """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
-    By default the class is the school bus, or else what the first picture is least taken for. The box takes a number, a label, or a part that only one label has. `.result` is `(picture, label, step, fooled,
-    probabilities)`, the last `(T+1,C)`, of the picture after each step. Lesson 06."""
+    The box takes a number, a label, or a part that only one label has; it begins with the school bus, or else with what
+    the first picture is least taken for. `.result` is `(picture, label, step, fooled, probabilities)`, the last
+    `(T+1,C)`, of the picture after each step. Lesson 06."""
     inputs, labels = inputs_of(images, model), categories(model)
     if target is None:
         bus, first = "school bus", next(iter(inputs.values()))
