@@ -4,8 +4,7 @@ Everywhere: `model` is any `nn.Module`, run in eval mode and left as it was; `x`
 the model's device, from `vh.to_input`; `target` is a class number or label, one for each picture, a `vh.Neuron` (a
 channel or unit of a layer), or None for each picture's own most probable class; `layer` is a dotted name or a module.
 Results are detached, on the same device, signed and not normalised: drawing normalises. `progress=True` shows a bar;
-the stop button ends a long loop and returns what is done so far. Errors are one sentence that says what to do.
-"""
+the stop button ends a long loop and returns what is done so far. Errors are one sentence that says what to do."""
 from importlib import import_module
 from inspect import isfunction
 

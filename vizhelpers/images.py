@@ -1,9 +1,7 @@
 """Pictures: the library, reading anything as a PIL image, a net's normalised input and back.
-
 Whatever takes a picture takes a library name ("koala": photograph before painting before cut-out; "mammals/koala" is
 the cut-out), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W), (H,W,C), (C,H,W),
-(1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1.
-"""
+(1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1."""
 import csv
 import difflib
 import importlib.util

