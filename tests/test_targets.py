@@ -76,7 +76,7 @@ def test_somebody_elses_net(somebodys):
 
 
 def test_thousand_outputs_get_imagenets_names():
-    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 1000))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 1000))
     assert targets.categories(net)[967] == "espresso"
     assert targets.categories(nn.Sequential(nn.Conv2d(3, 7, 1), nn.Flatten()))[6] == "class 6"
     with pytest.raises(ValueError, match="not class scores"):

@@ -53,7 +53,7 @@ def guarded(function: Callable) -> Callable:
             raise TypeError(f"{name}: {error}; it takes {', '.join(signature.parameters)}.") from None
         for key, value in given.arguments.items():
             if signature.parameters[key].kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-                _check_type(f"{name}: {key}", value, _kinds(hints.get(key, object)))
+                _check_type(f"{name}: {key}", value, hints.get(key, object))
         _check_net(function.__name__, given.arguments)
         try:
             return function(*given.args, **given.kwargs)
@@ -79,11 +79,8 @@ def _short(value) -> str:
     return type(value).__name__ if isinstance(value, nn.Module) else " ".join(repr(value)[:60].split())
 
 
-def _kinds(hint) -> tuple:
-    return get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
-
-
-def _check_type(what: str, value, kinds: tuple) -> None:
+def _check_type(what: str, value, hint) -> None:
+    kinds = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
     name, whole = what.split()[-1], isinstance(value, int)
     if whole and (value < 1 and name in FROM_ONE or value > MOST and name not in ("seed", "number")):
         raise ValueError(f"{what} is {value}: it must be at {'least 1' if value < 1 else f'most {MOST}'}.")

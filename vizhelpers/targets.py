@@ -113,7 +113,9 @@ def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
 
 
 def _trial(model: nn.Module, x: Tensor | None) -> Answers:
-    for one in _examples(model) if x is None else [x[:1].to(device_of(model))]:
+    like, sides = next(model.parameters(), torch.zeros(())), (getattr(info_of(model), "input_size", 224), 32, 28)
+    tries = [like.new_ones(1, channels_of(model), side, side) for side in sides]  # pictures that a net might take
+    for one in tries if x is None else [x[:1].to(device_of(model))]:
         try:
             with with_gradients(), evaluating(model):
                 raw = model(one.detach().clone().requires_grad_(True))
@@ -135,15 +137,6 @@ def _trial(model: nn.Module, x: Tensor | None) -> Answers:
         return Answers(out.shape[1], "logits")
     warn(f"This {type(model).__name__}'s {said}: a score is that.")
     return Answers(max(out.shape[1], 2), kind)
-
-
-def _examples(model: nn.Module) -> Iterator[Tensor]:
-    """Pictures of noise that a net might take."""
-    like = next(model.parameters(), torch.zeros(()))
-    flat = next((round((m.in_features / 3) ** 0.5) for m in model.modules() if isinstance(m, nn.Linear)), 32)
-    for side in (getattr(info_of(model), "input_size", 224), 32, 28, 64, 299, flat):
-        noise = torch.randn(1, channels_of(model), side, side, generator=torch.Generator().manual_seed(0))
-        yield noise.to(like)
 
 
 def _class_tensor(model: nn.Module, out, count: int) -> Tensor:
