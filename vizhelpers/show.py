@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
-from torch import Tensor
 
 from .render import Drawable, mosaic, numbers, to_picture
 
@@ -40,7 +39,7 @@ def plain(ax: Axes, title: str, size: int = 9, sides=("top", "right"), rows: boo
 def show_images(images, titles: Sequence[str] | str | None = None, *, columns: int = 6, height=2.4) -> np.ndarray:
     """Draw pictures in a grid, each as it is, without stretching its values; returns one Axes for each.
     `images` is one picture, a list, or a batch `(N,3,H,W)` in 0..1; `height` of one is in inches. Lesson 00."""
-    if isinstance(images, Image.Image) or (isinstance(images, (Tensor, np.ndarray)) and images.ndim < 4):
+    if isinstance(images, Image.Image) or getattr(images, "ndim", 4) < 4:
         images = [images]
     pictures = [to_picture(image) for image in images]
     names = [titles] if isinstance(titles, str) else list(titles or [""] * len(pictures))

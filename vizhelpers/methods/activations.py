@@ -78,8 +78,7 @@ class Patch(namedtuple("Patch", "picture row column value box")):
         return picture.crop((left, top, right, bottom))
 
 
-def top_patches(model: nn.Module, x: Tensor, layer: str | nn.Module, channel: int, *, count: int = 9,
-                maxima: ChannelMaxima | None = None, field: ReceptiveField | None = None) -> list[Patch]:  # fmt: skip
+def top_patches(model: nn.Module, x: Tensor, layer, channel: int, *, count=9, maxima=None, field=None) -> list[Patch]:
     """The patches that excite a channel most, strongest first, one of each of the `count` best pictures. `maxima` and
     `field`: of `channel_maxima` and `receptive_field`, to spare time. Zeiler & Fergus 2014, figure 2. Lesson 02."""
     maxima = maxima or channel_maxima(model, x, layer)

@@ -41,7 +41,7 @@ def spectrum(filters: Tensor, size: int = 64) -> Tensor:
 
 def radial_profile(spectra: Tensor, bins: int = 16) -> tuple[Tensor, Tensor]:
     """The share of each filter's energy in rings around zero frequency: frequencies `(bins,)`, shares `(K,bins)`.
-    The rings go from 0 to 0.5 cycles per pixel, the last has the corners beyond, too; a row's sum is 1. Lesson 01."""
+    The rings go from 0 to 0.5 cycles per pixel, the last has the corners too; a row sums to 1 (zeros: 0). Lesson 01."""
     size = spectra.shape[-1]
     if spectra.dim() != 3 or spectra.shape[-2] != size or size % 2:
         raise ValueError(f"radial_profile takes spectra (K,S,S) with S even, not {tuple(spectra.shape)}.")

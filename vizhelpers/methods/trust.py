@@ -67,7 +67,7 @@ def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
 
 def pointing_game(maps: Tensor, masks: Tensor, *, tolerance: int = 0) -> Tensor:
     """Does the highest place of each map `(N,h,w)` lie on the object, bool `(N,H,W)`? `(N,)`, 1 a hit, 0 a miss.
-    `tolerance` pixels beside it count, too; of equally high places the share. Zhang et al. 2018, 4.1. Lesson 13."""
+    `tolerance` pixels beside it count, too; of several highest the share. Zhang et al. 2018, section 4.1. Lesson 13."""
     maps, masks = _with_masks(maps, masks)
     side, masks = 2 * tolerance + 1, masks[:, None].float()
     for size in ((side, 1), (1, side)):  # a square, one direction after the other
