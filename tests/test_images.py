@@ -386,7 +386,7 @@ def test_display_clamps_detaches_and_leaves_x():
     assert shown.shape == (1, 3, 2, 3) and torch.allclose(shown[0, :, 0], expected) and not shown.requires_grad
     shown.zero_()
     assert torch.equal(x, before)
-    refused(ValueError, "to_input, not ndarray", call=to_display, x=np.zeros((3, 9, 9)))
+    refused(TypeError, "x is a tensor, not", call=vizhelpers.to_display, x=np.zeros((3, 9, 9)))
     refused(ValueError, "(9, 9, 3)", call=to_display, x=torch.zeros(9, 9, 3))
 
 

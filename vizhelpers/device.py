@@ -95,6 +95,15 @@ def stoppable(total: int, progress: bool = False, unit: str = "step", enough: Ca
                 raise
 
 
+def finished(job, progress: bool, unit: str = "step"):
+    """The result of a job (`done` of `total`, `step()`, `result()`) at its end, or when it is stopped."""
+    with stoppable(job.total, progress, unit) as bar:
+        while job.done < job.total:
+            job.step()
+            bar.update(job.done - bar.done)
+    return job.result()
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without warnings: where an explorer or a figure says itself what they would say."""

@@ -23,6 +23,11 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
     raise ValueError(f"There is no layer {layer!r} in this {type(model).__name__}; nearest: {', '.join(near)}.")
 
 
+def check_channel(layer: str | nn.Module, channel: int, count: int) -> None:
+    if not 0 <= channel < count:
+        raise ValueError(f"Layer {layer!r} has channels 0 to {count - 1}, not {channel}.")
+
+
 class Activations(Mapping):
     """What `capture` recorded: layer (name or module) -> output in the last pass; `calls[name]` has every call's."""
     def __init__(self, model: nn.Module, names: list[str]):

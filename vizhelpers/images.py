@@ -202,9 +202,8 @@ def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
 
 def to_display(x: Tensor, model=None) -> Tensor:
     """Normalised `(N,3,H,W)` or `(3,H,W)` as pixels to be drawn: `(N,3,H,W)`, 0..1 (clamped), on the CPU. Lesson 00."""
-    if not isinstance(x, Tensor) or x.ndim not in (3, 4) or x.shape[-3] != 3:
-        found = f"{type(x).__name__} {tuple(getattr(x, 'shape', ()))}"
-        raise ValueError(f"to_display takes a tensor (N,3,H,W) or (3,H,W) from to_input, not {found}")
+    if x.ndim not in (3, 4) or x.shape[-3] != 3:
+        raise ValueError(f"to_display takes a tensor (N,3,H,W) or (3,H,W) from to_input, not {tuple(x.shape)}")
     return to_pixels(model, x.detach().to("cpu", torch.float32).reshape(-1, *x.shape[-3:])).clamp(0, 1)
 
 

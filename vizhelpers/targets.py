@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .device import channels_of, device_of, in_short, info_of, warn
-from .hooks import capture, evaluating, maps_of, outputs_until, resolve_layer, with_gradients
+from .hooks import capture, check_channel, evaluating, maps_of, outputs_until, resolve_layer, with_gradients
 
 
 class Neuron(NamedTuple):
@@ -23,6 +23,8 @@ class Neuron(NamedTuple):
 
 
 Target = int | str | Sequence | Tensor | Neuron | None
+Answers = namedtuple("Answers", "count kind")  # of classes; outputs are "logits", "one logit" or "probabilities"
+_known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> what its last trial showed
 Prediction = namedtuple("Prediction", "label probability index logit")  # one line of a net's answer
 
 
@@ -97,10 +99,6 @@ def settled(model: nn.Module, x: Tensor, target: Target) -> Neuron | Tensor:
 def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
     """What `settled` gave, for these pictures of the batch, in this order."""
     return target if isinstance(target, Neuron) else target[torch.tensor(rows, device=target.device)]
-
-
-Answers = namedtuple("Answers", "count kind")  # of classes; outputs are "logits", "one logit" or "probabilities"
-_known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> what its last trial showed
 
 
 def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
@@ -222,8 +220,7 @@ def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = T
 def _value(out: Tensor, neuron: Neuron, size: tuple[int, int]) -> Tensor:
     layer, channel, *place = neuron
     out = maps_of(out, size) if out.dim() == 4 else out
-    if not 0 <= channel < out.shape[1]:
-        raise ValueError(f"Layer {layer!r} has channels 0 to {out.shape[1] - 1}, not {channel}.")
+    check_channel(layer, channel, out.shape[1])
     if place == [None, None]:
         return out[:, channel].flatten(1).mean(1) if out.dim() > 2 else out[:, channel]
     if None in place or out.dim() != 4 or not all(0 <= i < n for i, n in zip(place, out.shape[2:], strict=True)):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..device import channels_of, device_of, in_batches
-from ..hooks import capture, evaluating, maps_of, outputs_until, resolve_layer
+from ..hooks import capture, check_channel, evaluating, maps_of, outputs_until, resolve_layer
 
 LONGEST = 1500  # pixels of the longest picture on which a receptive field is looked for
 ChannelMaxima = namedtuple("ChannelMaxima", "values rows columns")
@@ -82,9 +82,7 @@ def top_patches(model: nn.Module, x: Tensor, layer, channel: int, *, count=9, ma
     """The patches that excite a channel most, strongest first, one of each of the `count` best pictures. `maxima` and
     `field`: of `channel_maxima` and `receptive_field`, to spare time. Zeiler & Fergus 2014, figure 2. Lesson 02."""
     maxima = maxima or channel_maxima(model, x, layer)
-    channels = maxima.values.shape[1]
-    if not 0 <= channel < channels:
-        raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
+    check_channel(layer, channel, maxima.values.shape[1])
     field = field or receptive_field(model, layer, tuple(x.shape[-2:]), channel=channel)
     values, rows, columns = (part[:, channel].tolist() for part in maxima)
     order = maxima.values[:, channel].argsort(descending=True, stable=True)[:count].tolist()
@@ -140,9 +138,7 @@ def _sight(model, layer, axis, picture, side, channel):
     else:
         raise ValueError(f"This net does not run on {'x'.join(map(str, picture))} pixels: {error}") from error
 
-    channels = acts.maps(layer).shape[1]
-    if channel is not None and not 0 <= channel < channels:
-        raise ValueError(f"Layer {layer!r} has channels 0 to {channels - 1}, not {channel}.")
+    check_channel(layer, channel or 0, acts.maps(layer).shape[1])
 
     @cache
     def touched(begin: int, end: int) -> list[bool]:

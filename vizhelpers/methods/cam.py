@@ -13,8 +13,6 @@ from .gradients import guided_backprop
 
 Layer = str | nn.Module | None  # a dotted name, a module, or the method's own choice
 _NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten, nn.Unflatten)
-
-
 _known: WeakKeyDictionary[nn.Module, tuple] = WeakKeyDictionary()  # net -> (size, *its modules), what was seen
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import warn
-from ..hooks import capture, evaluating, resolve_layer
+from ..hooks import capture, check_channel, evaluating, resolve_layer
 from ..targets import layer_names
 
 
@@ -64,8 +64,7 @@ def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple |
 
 def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: str) -> Tensor:
     """All units zero but one of the channel (or all of it), which keeps its value after the ReLU."""
-    if not 0 <= channel < maps.shape[1]:
-        raise ValueError(f"Layer {name!r} has channels 0 to {maps.shape[1] - 1}, not {channel}.")
+    check_channel(name, channel, maps.shape[1])
     one, signal = maps[:, channel].relu(), torch.zeros_like(maps)
     if unit == "all":
         signal[:, channel] = one

@@ -47,9 +47,8 @@ class Fast:
     def narrowed(self, neuron: Neuron) -> Neuron:
         """The neuron in the copy, where a convolution computes that one channel only, as its channel 0."""
         conv, k = self.net.get_submodule(neuron.layer), neuron.channel
-        if not self.private or type(conv) is not nn.Conv2d or conv.groups > 1:
-            return neuron
-        if conv._forward_hooks or conv._forward_pre_hooks:  # which may count on all channels
+        hooked = conv._forward_hooks or conv._forward_pre_hooks  # which may count on all channels
+        if not self.private or type(conv) is not nn.Conv2d or conv.groups > 1 or hooked:
             return neuron
         for name, value in list(conv.named_parameters()):
             setattr(conv, name, nn.Parameter(value[k : k + 1], requires_grad=False))

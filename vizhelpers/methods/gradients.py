@@ -12,6 +12,8 @@ from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
 from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
 
+PathPoint = namedtuple("PathPoint", "share score attributed")
+
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient of the score, `(N,3,H,W)`, per unit of normalised input. Simonyan et al. 2014, sec. 3; lesson 05."""
@@ -119,9 +121,6 @@ def _mean_gradient(model, x, target, picture: Callable[[int, int], Tensor], weig
                 used[n] += weights[i]
             bar.update(len(part))
     return total / x.new_tensor(used).view(-1, *[1] * (x.dim() - 1))
-
-
-PathPoint = namedtuple("PathPoint", "share score attributed")
 
 
 def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tensor, list[PathPoint], Tensor]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..device import batch_for, stoppable
+from ..device import batch_for, finished
 from ..hooks import evaluating
 from ..targets import Neuron, Target, class_scores, probabilities, score, settled
 from .locality import LocalNet, levels
@@ -38,11 +38,8 @@ def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int 
     Also `drop` `(N,H,W)`, the mean fall of the score over the patches that cover a pixel. `fill` is normalised: a
     number (0: the training set's mean colour) or a tensor that broadcasts to `(3,H,W)`. A net of convolutions is run
     only as far as a patch reaches (`locality.py`). Zeiler & Fergus 2014, section 4.2. Lesson 09."""
-    steps = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
-    with stoppable(steps.total, progress, "position") as bar:
-        while steps.done < steps.total:
-            bar.update(steps.step())
-    return steps.result()
+    sweep = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
+    return finished(sweep, progress, "position")
 
 
 class Sweep:
@@ -90,8 +87,8 @@ class Sweep:
 
         return net.run(forward, [job // len(self.boxes) for job in jobs], [job % len(self.boxes) for job in jobs])
 
-    def step(self) -> int:
-        """Run the next batch of positions; how many."""
+    def step(self) -> None:
+        """Run the next batch of positions."""
         jobs = torch.arange(self.done, min(self.done + self.size, self.total))
         with torch.inference_mode(), evaluating(self.model):
             out = self._answers(self.net, jobs.tolist())
@@ -103,7 +100,6 @@ class Sweep:
             self.probability.view(-1)[jobs] = probabilities(self.model, self.x, out).gather(1, pick)[:, 0]
             self.winner.view(-1)[jobs] = out.argmax(1)
         self.done += len(jobs)
-        return len(jobs)
 
     def result(self) -> Occlusion:
         """What is known so far."""

@@ -67,6 +67,8 @@ METHODS = {
     "edges": Method(13, edges), "centre": Method(13, centre), "random": Method(13, chance),
 }  # fmt: skip
 
+Sanity = namedtuple("Sanity", "stages rank ssim maps")
+Trial = namedtuple("Trial", "image masks targets names")
 BASELINES = ("edges", "centre", "random")  # they never look at the net
 
 
@@ -117,9 +119,6 @@ def laboratory(model: nn.Module, x: Tensor, target: Target) -> tuple[dict, dict,
     return raw, maps, reasons
 
 
-Sanity = namedtuple("Sanity", "stages rank ssim maps")
-
-
 def sanity_check(model: nn.Module, x: Tensor, target: Target, method: str | Callable, *,
                  upto: Sequence[str] | None = None, seed: int = 0, progress: bool = False) -> Sanity:  # fmt: skip
     """Cascading randomisation: a method's maps with the trained net, and with more and more of its weights random.
@@ -145,9 +144,6 @@ def class_sensitivity(model: nn.Module, x: Tensor, targets: tuple, method: str |
     if isinstance(targets, (str, Neuron)) or len(targets) != 2:
         raise ValueError(f"class_sensitivity compares two targets, such as ('koala', 'pineapple'), not {targets!r}.")
     return rank_correlation(*(method_called(method)(model, x, target).abs() for target in targets))
-
-
-Trial = namedtuple("Trial", "image masks targets names")
 
 
 def trials(model: nn.Module, *, count: int | None = None, top: int = 3) -> list[Trial]:
@@ -182,8 +178,7 @@ def scoreboard(model: nn.Module, cases: Sequence[Trial] | None = None, *, method
     "insertion". Low is good: area under "deletion" (both into blur, in `steps`, as shares of the picture's score, for
     a scene's first class), "two classes alike" (rank correlation of |map|), "random weights alike" (the same with the
     upper half of the blocks random). `mean`, `low`, `high` `(methods, measures)` are 95 % intervals from `bootstrap`
-    over whole scenes, `values` has each question's value by measure, `(methods, questions)`, `trials` its scene.
-    Lesson 13."""
+    over scenes, `values` each question's by measure, `(methods, questions)`, `trials` its scene. Lesson 13."""
     cases = trials(model) if cases is None else list(cases)
     if not cases:
         raise ValueError("There is no scene to judge by: give at least one Trial, or leave them out.")

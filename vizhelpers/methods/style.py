@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import device_of, stoppable
+from ..device import device_of, finished
 from ..hooks import evaluating, outputs_until, resolve_layer, with_gradients
 from ..images import from_pixels, to_input, to_pixels
 from ..models import load_model
@@ -111,12 +111,7 @@ def style_transfer(content, style, *, net: nn.Module | None = None, progress: bo
     Returns `.image` `(3,H,W)` in 0..1, the style `.layers`, and of the full-size steps `.history` `(T,)`, `.content`
     `(T,)` and `.style` `(T,L)`: squared distances over the goal's own (ours). `net`: by default VGG16; else give
     layers, too. `stages=1, pyramid=0, start="noise"` is the way of Gatys, Ecker & Bethge 2016, section 2. Lesson 11."""
-    run = StyleRun(content, style, net=net, **options)
-    with stoppable(run.total, progress) as bar:
-        while run.done < run.total:
-            run.step()
-            bar.update()
-    return run.result()
+    return finished(StyleRun(content, style, net=net, **options), progress)
 
 
 class StyleRun:

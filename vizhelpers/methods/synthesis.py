@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import info_of, stoppable
+from ..device import finished, info_of, stoppable
 from ..hooks import outputs_until, resolve_layer, with_gradients
 from ..images import DATA, from_pixels, to_pixels
 from ..targets import Neuron, resolve_target, score
@@ -206,12 +206,7 @@ def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe:
     moved), `.score` of the image and `.start`, that of the first picture at the final size.
     Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (the spectrum). Lesson 10."""
     recipe = changed(recipe or recipe_for(model, target), changes)
-    ascent = Ascent(model, target, recipe, start=start, seed=seed, precision=precision)
-    with stoppable(ascent.total, progress) as bar:
-        while ascent.done < ascent.total:
-            ascent.step()
-            bar.update()
-    return ascent.result()
+    return finished(Ascent(model, target, recipe, start=start, seed=seed, precision=precision), progress)
 
 
 def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: int = 16, rate: float = 0.008,
