@@ -84,38 +84,41 @@ METHODS = [
 def net_of(name: str) -> nn.Module:
     """A net with random weights, fixed seed, float64, so that values can be compared to the last digits.
 
-    Its batch norms know the pictures' means and variances, else the values of deep nets are too small to compare.
+    A quarter as wide, and where blocks are repeated they are fewer: the same graph for a fraction of the time. Batch
+    norms know the pictures' means and variances, else the values of deep nets are too small to compare.
     """
-    net = narrowed(vh.load_model(name, weights="random", device="cpu")).double()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        net.train()(pictures(8))
+        if name == "densenet121":  # each of its layers takes what all before it gave: they cannot be left out later
+            from torchvision.models import DenseNet  # after vizhelpers
+
+            net = DenseNet(8, (3, 4, 4, 3), 16).requires_grad_(False)
+        else:
+            net = vh.load_model(name, weights="random", device="cpu")
+            for stage in net.features[1:-1] if name == "efficientnet_b0" else []:
+                del stage[2:]
+            narrow(net)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None  # the one batch counts in full
+        net.to(memory_format=torch.channels_last).double().train()(pictures(8))
     return net.eval()
 
 
-def narrowed(net: nn.Module) -> nn.Module:
-    """A quarter of the channels in every layer, 64 where there are 4096: the same graph for a fraction of the time.
-
-    The pictures' 3 channels and the 1000 classes stay. What is left of a weight is scaled by what its inputs lost.
-    """
+def narrow(net: nn.Module) -> None:
+    """Leave a quarter of the channels in every layer, 64 where there are 4096, and scale a weight by what it has lost.
+    The pictures' 3 channels and the 1000 classes stay."""
     def fewer(count: int) -> int:
         return count if count in (3, 1000) else 64 if count == 4096 else -(-count // 4)
 
     for module in net.modules():
-        shape = {key: fewer(value) for key, value in vars(module).items()
-                 if key in ("in_channels", "out_channels", "in_features", "out_features", "num_features")
-                 or (key == "groups" and value > 1)}  # fmt: skip
-        vars(module).update(shape)
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # one batch is enough
+        sizes = ("in_channels", "out_channels", "in_features", "out_features", "num_features", "groups")
+        vars(module).update({key: fewer(value) for key, value in vars(module).items() if key in sizes and value > 1})
         for key, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             if value.dim():
-                outputs = fewer(value.shape[0])
-                inputs = [fewer(value.shape[1])] if value.dim() > 1 else []
-                kept = value[tuple(map(slice, [outputs, *inputs]))]
-                kept = kept * math.sqrt(value.shape[1] / inputs[0]) if inputs else kept.clone()
+                shape = [fewer(size) for size in value.shape[:2]]
+                kept = value[tuple(map(slice, shape))] * math.sqrt(value.shape[1] / shape[1] if value.dim() > 1 else 1)
                 setattr(module, key, nn.Parameter(kept, False) if key in module._parameters else kept)
-    return net.to(memory_format=torch.channels_last)
 
 
 def transformer() -> nn.Module:
