@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from methods import net_of, transformer
 from PIL import Image
 from torch import nn
 
@@ -171,10 +172,6 @@ def test_maxima_stop_at_an_interrupt_and_keep_what_is_done():
 
 
 # --- receptive fields: hand numbers ----------------------------------------------------------------------------------
-def untrained(name: str) -> nn.Module:
-    return vh.load_model(name, weights="random", device="cpu")
-
-
 HAND = [  # layer -> (size, stride, start) in pixels: size += (k-1)*jump; start -= padding*jump; jump *= stride
     ("alexnet", {"features.0": (11, 4, -2), "features.2": (19, 8, -2), "features.3": (51, 8, -18),
                  "features.6": (99, 16, -34), "features.8": (131, 16, -50), "features.10": (163, 16, -66)}),
@@ -192,20 +189,20 @@ HAND = [  # layer -> (size, stride, start) in pixels: size += (k-1)*jump; start 
 
 @pytest.mark.parametrize(("name", "layers"), HAND, ids=[name for name, _ in HAND])
 def test_receptive_field_is_the_arithmetic_by_hand(name, layers):
-    net = untrained(name)
+    net = net_of(name)
     for layer, (size, stride, start) in layers.items():
         f = vh.receptive_field(net, layer)
         assert (f.size, f.stride, f.start) == ((size, size), (stride, stride), (start, start)), (name, layer)
 
 
 def test_branches_of_a_fire_module_have_fields_of_their_own():
-    net = untrained("squeezenet1_1")
+    net = vh.load_model("squeezenet1_1", weights="random", device="cpu")
     assert vh.receptive_field(net, "features.3", channel=0).size == (7, 7)
     assert vh.receptive_field(net, "features.3", channel=64).size == (15, 15)
 
 
 def test_squeeze_and_excitation_sees_the_whole_picture():
-    net = untrained("efficientnet_b0")
+    net = net_of("efficientnet_b0")
     assert vh.receptive_field(net, "features.0").size == (3, 3)
     f = vh.receptive_field(net, "features.4", (224, 224))
     assert f.box(0, 0) == f.box(7, 7) == (0, 0, 224, 224)
@@ -241,7 +238,7 @@ SIZE = (160, 224)
 @pytest.mark.parametrize(("name", "layer"), EXPERIMENTS, ids=[name for name, _ in EXPERIMENTS])
 def test_nothing_outside_the_box_moves_a_unit(name, layer):
     """Input changed outside the predicted box leaves the unit, inside it moves it; the gradient lies inside it."""
-    net = untrained(name).double()
+    net = net_of(name)
     x, other = noise(1, 3, *SIZE, seed=2).double(), noise(1, 3, *SIZE, seed=3).double()
     pixels = x.clone().requires_grad_()
     with vh.capture(net, layer) as acts:
@@ -379,7 +376,7 @@ def test_no_usual_layer_hides_a_pixel(between):
 
 
 def test_a_net_of_one_size_and_one_that_does_not_run():
-    net = untrained("vit_b_16")
+    net = transformer()
     f = vh.receptive_field(net, "conv_proj")
     assert (f.size, f.stride, f.start) == ((16, 16), (16, 16), (0, 0))
     with pytest.raises(ValueError, match="does not run on 160x224 pixels: Wrong image height"):

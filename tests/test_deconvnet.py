@@ -152,8 +152,8 @@ def test_starting_from_the_relu_is_the_same(nets):
 
 
 @pytest.mark.parametrize("name, size, layers", [
-    ("alexnet", 224, ["features.0", "features.3", "features.6", "features.8", "features.10", "features.12"]),
-    ("vgg16", 128, ["features.2", "features.14", "features.28"]),
+    ("alexnet", 160, ["features.0", "features.3", "features.6", "features.8", "features.10", "features.12"]),
+    ("vgg16", 80, ["features.2", "features.14", "features.28"]),
 ])  # fmt: skip
 def test_explicit_equals_the_gradient_rule(nets, name, size, layers):
     net = nets[name]

@@ -464,7 +464,8 @@ COUNTS = {
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_every_relu_is_counted_and_no_forward_value_changes(name):
-    net = net_of(name)
+    whole = name == "densenet121"  # the suite's has fewer layers
+    net = vh.load_model(name, weights="random", device="cpu").double() if whole else net_of(name)
     modules, runs = COUNTS[name]
     assert sum(isinstance(m, (nn.ReLU, nn.ReLU6)) for m in net.modules()) == modules
     x = pictures(1)

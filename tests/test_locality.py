@@ -1,7 +1,7 @@
 """Only what a patch can reach: the short way against the whole net, on nets that it fits and on others."""
 import pytest
 import torch
-from methods import net_of
+from methods import net_of, transformer
 from torch import nn
 
 import vizhelpers as vh
@@ -76,6 +76,5 @@ def test_a_net_that_does_not_pass_through_its_layers_is_run_whole(combine):
 
 
 def test_a_fixed_input_size_is_no_obstacle():
-    model = vh.load_model("vit_b_16", weights="random", device="cpu")
     x = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    assert vh.occlusion(model, x, 3, patch=112, stride=56).logit.shape == (1, 3, 3)
+    assert vh.occlusion(transformer(), x, 3, patch=112, stride=56).logit.shape == (1, 3, 3)

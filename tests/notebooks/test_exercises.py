@@ -1,8 +1,9 @@
 """Every exercise in a real kernel: its stub is 'not solved yet', says why, and breaks nothing; its solution passes.
 
 One copy of each lesson is executed: its exercises, and of the cells before them those that bind a name which they use
-(nbval has run all of them). After each check cell the copy gets the folded solution, the bare check (which raises when
-it disagrees) and the check cell once more.
+(nbval has run all of them, each lesson in a kernel of its own). After each check cell the copy gets the folded
+solution, the bare check (which raises when it disagrees) and the check cell once more. All copies share one kernel, so
+that PyTorch is imported once: each begins by forgetting all names.
 """
 
 import ast
@@ -17,6 +18,7 @@ from nbclient import NotebookClient
 from specimen import specimen
 
 CELL_TIMEOUT = 180  # seconds, as for nbval
+FORGET = '%reset -f\n__import__("torch").manual_seed(0);'  # without leaving the name torch behind
 
 
 def names(code: str) -> tuple[set[str], set[str], set[str]]:
@@ -83,7 +85,7 @@ def instrument(path) -> tuple[nbformat.NotebookNode, list[dict]]:
                 again = nbformat.v4.new_code_cell(cell.source)
                 cells += [solution, bare, again]
                 found.append({"name": e.title, "unsolved": cell, "solved": again})
-    notebook.cells = cells
+    notebook.cells = [nbformat.v4.new_code_cell(FORGET), *cells]
     return notebook, found
 
 
@@ -92,12 +94,18 @@ def printed(cell) -> str:
     return "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout").strip()
 
 
-def run_exercises(path, cwd) -> list[str]:
+@pytest.fixture(scope="module")
+def kernel():
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=CELL_TIMEOUT, kernel_name="python3",
+                            resources={"metadata": {"path": str(NOTEBOOKS)}})  # fmt: skip
+    with client.setup_kernel():
+        yield client
+
+
+def run_exercises(path, kernel) -> list[str]:
     """Execute the instrumented copy; what is wrong, one sentence each."""
-    notebook, found = instrument(path)
-    NotebookClient(
-        notebook, timeout=CELL_TIMEOUT, kernel_name="python3", resources={"metadata": {"path": str(cwd)}}
-    ).execute()
+    kernel.nb, found = instrument(path)
+    kernel.execute(cleanup_kc=False)
     wrong = []
     for exercise in found:
         unsolved, solved = printed(exercise["unsolved"]), printed(exercise["solved"])
@@ -114,9 +122,16 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("notebook", found, ids=[p.stem for p in found])
 
 
-def test_solutions_pass_and_stubs_do_not(notebook):
-    wrong = run_exercises(notebook, NOTEBOOKS)
+def test_solutions_pass_and_stubs_do_not(notebook, kernel):
+    wrong = run_exercises(notebook, kernel)
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_copy_begins_without_the_names_of_the_one_before(kernel):
+    cells = ["import torch\nleft = torch.rand(1)", FORGET, "print(sorted({'left', 'torch'} & set(globals())))"]
+    kernel.nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    kernel.execute(cleanup_kc=False)
+    assert printed(kernel.nb.cells[-1]) == "[]"
 
 
 STAND_IN = """import torch
@@ -137,13 +152,13 @@ class checks:
 
 
 @pytest.mark.parametrize(("spread", "fails"), [("4", False), ("7", True), ("f(torch.tensor([1., 5.]))", True)])
-def test_the_test_tells_right_from_wrong(tmp_path, spread, fails):
+def test_the_test_tells_right_from_wrong(tmp_path, kernel, spread, fails):
     """The specimen with checks of our own: sound; a check that refuses the solution; a check that passes the stub."""
     notebook = nbformat.from_dict(specimen())
     next(c for c in notebook.cells if c.id == "setup").source = STAND_IN.replace("{spread}", spread)
     nbformat.write(notebook, tmp_path / "03_tsne_of_fc7.ipynb")
     try:
-        wrong = run_exercises(tmp_path / "03_tsne_of_fc7.ipynb", tmp_path)
+        wrong = run_exercises(tmp_path / "03_tsne_of_fc7.ipynb", kernel)
     except Exception as error:  # the bare check raised in the kernel
         wrong = [str(error)]
     assert bool(wrong) is fails, wrong
