@@ -3,6 +3,7 @@ import math
 import re
 import warnings
 from importlib import import_module
+from itertools import groupby
 from pkgutil import iter_modules
 
 import checks
@@ -110,6 +111,10 @@ def with_hooks(model, x, names, remove=True, of=lambda inputs, output: tuple(out
     return found
 
 
+def once_per_name(model, x, names):
+    return {name: with_capture(model, x, [name])[name] for name in names}
+
+
 RIGHT["layer_shapes"] = [with_capture, with_hooks]
 WRONG["layer_shapes"] = [
     (lambda m, x, n: list(with_capture(m, x, n).values()), "dictionary"),
@@ -118,6 +123,10 @@ WRONG["layer_shapes"] = [
     (lambda m, x, n: with_hooks(m, x, n, of=lambda i, o: tuple(o.shape[1:])), "lacks the first axis"),
     (lambda m, x, n: with_hooks(m, x, n, of=lambda i, o: tuple(i[0].shape)), "is it the layer's output"),
     (lambda m, x, n: with_hooks(m, x, n, of=lambda i, o: o), "not the tensor"),
+    (once_per_name, "ran the model 3 times"),
+    (lambda m, x, n: with_capture(m.eval(), x, n), "mode .* has changed"),
+    (lambda m, x, n: with_capture(m.train(), x, n), "mode .* has changed"),
+    (lambda m, x, n: [with_capture(m, x, n), n.clear()][0], r"changed its input \(number 3\)"),
 ]
 
 
@@ -149,7 +158,31 @@ def share_forgotten(model, x, name):
     return share(model, x, name)
 
 
-RIGHT["share_cut"] = [share, share_by_capture]
+def share_hiding(model, x, name):
+    try:
+        return share(model, x, name)
+    except RuntimeError:
+        return 0.0
+
+
+def share_returning(model, x, name, change=torch.relu):
+    kept = []
+
+    def keep(layer, inputs, output):
+        kept.append((output < 0).float().mean())
+        return change(output)
+
+    handle = model.get_submodule(name).register_forward_hook(keep)
+    try:
+        model(x)
+    finally:
+        handle.remove()
+    return kept[0]
+
+
+RIGHT["share_cut"] = [
+    share, share_by_capture, lambda m, x, n: share_returning(m, x, n, torch.clone),
+]  # fmt: skip
 WRONG["share_cut"] = [
     (lambda m, x, n: share(m, x, n, clone=False), "in-place ReLU behind the layer has rewritten"),
     (lambda m, x, n: share(m, x, n, tidy=False), "when the model raises an error"),
@@ -160,6 +193,9 @@ WRONG["share_cut"] = [
     (lambda m, x, n: share(m, x, n, lambda a: (a < 0).sum()), "divide by how many"),
     (lambda m, x, n: share(m, x, n, lambda a: (a <= 0).float().mean()), "count what is < 0"),
     (lambda m, x, n: share(m, x, n, lambda a: (a[0] < 0).float().mean()), "of all values"),
+    (share_hiding, "must come through: `finally:`, not `except:`"),
+    (share_returning, "the net answers differently: it may only look"),
+    (lambda m, x, n: share_returning(m, x, n, torch.relu_), "the net answers differently: it may only look"),
 ]
 
 
@@ -208,7 +244,16 @@ def nothing(self, layer, inputs, output):
     return output.clone()
 
 
-RIGHT["saved"] = [Saved]
+class SavedByFunction:
+    def __init__(self, layer):
+        self.handles = [layer.register_forward_hook(lambda *a: self.__dict__.update(output=a[2]) or a[2].clone())]
+
+    def close(self):
+        for handle in self.handles:
+            handle.remove()
+
+
+RIGHT["saved"] = [Saved, SavedByFunction]
 WRONG["saved"] = [
     (spoilt(detached), r"\(2\) no gradient reaches"),
     (spoilt(side_road), r"\(3\) the logits do not depend"),
@@ -221,8 +266,8 @@ WRONG["saved"] = [
 
 
 # ---- 01_first_layer_filters -----------------------------------------------------------------------------------------
-def to_rgb(w):
-    return (0.5 + w / (2 * w.abs().max().clamp(min=1e-12))).permute(1, 2, 0)
+def to_rgb(w, least=1e-12):
+    return (0.5 + w / (2 * w.abs().max().clamp(min=least))).permute(1, 2, 0)
 
 
 def to_rgb_in_place(w):
@@ -244,18 +289,27 @@ WRONG["filter_to_rgb"] = [
     (lambda w: (0.5 + w / (4 * w.abs().max())).permute(1, 2, 0), "numbers differ"),
     (lambda w: (0.5 + w / (2 * w.abs().max())).permute(1, 2, 0), "NaN"),
     (to_rgb_in_place, "changed its input"),
+    (lambda w: to_rgb(w, least=1e-2), r"clamp\(min=0.01\) makes a weak filter too grey"),
+    (lambda w: to_rgb(w, least=1e-3), r"clamp\(min=0.001\) makes a weak filter too grey"),
+    (lambda w: (0.5 + w / (2 * w.abs().max() + 1e-2)).permute(1, 2, 0), "what keeps that from 0 must be tiny"),
 ]
 
 
-def ring(m, low, high, *, power=2, middle=None, unit=None, part=True):
+def ring(m, low, high, *, power=2, middle=None, unit=None, part=True, top=torch.lt, bottom=torch.ge):
     size = len(m)
     along = torch.arange(size) - (size // 2 if middle is None else middle)
     radius = torch.hypot(along[:, None].float(), along[None, :].float()) / (unit or size)
     energy = m**power
-    return energy[(radius >= low) & (radius < high)].sum() / (energy.sum() if part else 1)
+    return energy[bottom(radius, low) & top(radius, high)].sum() / (energy.sum() if part else 1)
 
 
-RIGHT["ring_share"] = [ring, lambda m, low, high: float(ring(m.double(), low, high))]
+def ring_by_frequencies(m, low, high):
+    along = np.fft.fftshift(np.fft.fftfreq(len(m)))
+    inside = (np.sqrt(along**2 + along[:, None] ** 2) >= low) & (np.sqrt(along**2 + along[:, None] ** 2) < high)
+    return (m.numpy()[inside] ** 2).sum() / (m.numpy() ** 2).sum()
+
+
+RIGHT["ring_share"] = [ring, lambda m, low, high: float(ring(m.double(), low, high)), ring_by_frequencies]
 WRONG["ring_share"] = [
     (lambda m, a, b: ring(m, a, b, power=1), "magnitude squared"),
     (lambda m, a, b: ring(m, a, b, middle=0), "in the middle"),
@@ -263,6 +317,8 @@ WRONG["ring_share"] = [
     (lambda m, a, b: ring(m, a, b, part=False), "divide by the energy"),
     (lambda m, a, b: ring(m, a, b) * 0.9, "should be .* share of the energy"),
     (lambda m, a, b: ring(m.div_(2), a, b), "changed its input"),
+    (lambda m, a, b: ring(m, a, b, top=torch.le), "low <= radius < high"),
+    (lambda m, a, b: ring(m, a, b, bottom=torch.gt), "low <= radius < high"),
 ]
 RIGHT["aliased_frequency"] = [
     lambda f, s: f - round(f * s) / s,
@@ -280,9 +336,14 @@ WRONG["aliased_frequency"] = [
 
 
 # ---- 02_inside_the_layers -------------------------------------------------------------------------------------------
-def response(model, x, layer, clone=True, of=lambda out: out.relu().mean((2, 3))):
+def response(model, x, layer, clone=True, of=lambda out: out.relu().mean((2, 3)), change=lambda out: out):
     kept = []
-    handle = layer.register_forward_hook(lambda module, args, out: kept.append(out.clone() if clone else out))
+
+    def keep(module, args, out):
+        out = change(out)
+        kept.append(out.clone() if clone else out)
+
+    handle = layer.register_forward_hook(keep)
     model(x)
     handle.remove()
     return of(kept[0])
@@ -319,27 +380,59 @@ WRONG["channel_response"] = [
     (lambda *a: response(*a, of=lambda out: out.relu().amax((2, 3))), "maximum"),
     (lambda *a: response(*a, of=lambda out: out.relu()), "shape"),
     (lambda m, x, layer: response(m, x, layer) + 1, "positive output of this layer"),
+    (lambda *a: response(*a, clone=False, of=lambda out: out.mean((2, 3))), "signed output"),
+    (lambda *a: response(*a, of=lambda out: out.abs().mean((2, 3))), "these are magnitudes"),
+    (lambda *a: response(*a, change=lambda out: out.relu_()), "the net answers differently: it may only look"),
+    (lambda m, x, layer: response(m.eval(), x, layer), "mode .* has changed"),
+    (lambda m, x, layer: response(m.train(), x, layer), "mode .* has changed"),
 ]
-RIGHT["receptive_field"] = [field]
+def field_backwards(chain):
+    """From the last layer's unit 0: its first and last pixel."""
+    first = last = 0
+    for kernel, stride, padding, dilation in reversed(chain):
+        first, last = first * stride - padding, last * stride - padding + (kernel - 1) * dilation
+    return np.array([last - first + 1, math.prod(layer[1] for layer in chain), first])
+
+
+RIGHT["receptive_field"] = [field, field_backwards]
 WRONG["receptive_field"] = [
     (lambda chain: field(chain)[:2], "three things"),
     (lambda chain: field(chain, jump_first=True), "from before this layer"),
     (lambda chain: (field(chain)[0], 1, field(chain)[2]), "product of all strides"),
     (lambda chain: (*field(chain)[:2], 0), "start goes down"),
+    (lambda chain: field([(k, s, p, 1) for k, s, p, d in chain]), r"\(kernel - 1\) \* dilation"),
+    (lambda chain: field([chain.pop(0) for _ in [*chain]]), "changed its input"),
 ]
-RIGHT["top_pictures"] = [lambda v, c, n: v[:, c].argsort(descending=True)[:n].tolist()]
+RIGHT["top_pictures"] = [
+    lambda v, c, n: v[:, c].argsort(descending=True)[:n].tolist(),
+    lambda v, c, n: np.argsort(-v[:, c].numpy())[:n],
+    lambda v, c, n: v.topk(min(n, len(v)), dim=0).indices[:, c],
+]
 WRONG["top_pictures"] = [
     (lambda v, c, n: v[:, c].argsort(descending=True)[:n].flip(0), "reversed"),
     (lambda v, c, n: v[:, c].argsort()[:n], "weakest"),
     (lambda v, c, n: v[:, c].topk(min(n, 5)).values, "numbers of the pictures"),
     (lambda v, c, n: v[:, c].argsort(descending=True)[: n - 1], "shape"),
     (lambda v, c, n: v[:, 1 - c].argsort(descending=True)[:n], "of channel 0"),
+    (lambda v, c, n: v[:, c].abs().argsort(descending=True)[:n], "by magnitude"),
+    (lambda v, c, n: v[:, c].clamp_(min=-4).argsort(descending=True)[:n], "changed its input"),
 ]
-RIGHT["separating_channel"] = [separator]
+def separator_by_ranks(responses, member):
+    from scipy.stats import rankdata
+
+    ranks, inside = rankdata(responses.numpy(), axis=0)[member.numpy()], int(member.sum())
+    auc = (ranks.sum(0) - inside * (inside + 1) / 2) / inside / (len(member) - inside)
+    return auc.argmax(), auc.max()
+
+
+RIGHT["separating_channel"] = [separator, separator_by_ranks]
 WRONG["separating_channel"] = [
     (lambda r, m: separator(r, m)[0], "two things"),
     (by_means, "difference of means"),
     (lambda r, m: (separator(r, m)[0], separator(r, m, half=0)[1]), "a tie counts one half"),
+    (lambda r, m: (separator(-r, m)[0], separator(r, m)[1]), "lowest AUC"),
+    (lambda r, m: (separator(r, m)[0], 1 - separator(r, m)[1]), "the other way round"),
+    (lambda r, m: separator(r.neg_(), m), "changed its input"),
 ]
 
 
@@ -371,11 +464,11 @@ def nearest(f, i, k, *, unit=True, skip="number", largest=True):
     return order[1 : k + 1] if skip == "first" else order[:k]
 
 
-def trust(f, points, k, *, minus=True, swap=False, scale=True, one=True, first=1):
+def trust(f, points, k, *, minus=True, swap=False, scale=True, one=True, first=1, least=1, most=0, unit=lambda a: a):
     n = len(f)
-    high, low = (torch.cdist(a, a).fill_diagonal_(-1).argsort(1).argsort(1) for a in (f, points))
+    high, low = (torch.cdist(a, a).fill_diagonal_(-1).argsort(1).argsort(1) for a in (unit(f), points))
     high, low = (low, high) if swap else (high, low)
-    near = (low >= 1) & (low <= k)
+    near = (low >= least) & (low <= k + most)
     ranks = high[near] - 1 + first
     penalty = float((ranks - k).clamp(min=0).sum() if minus else ranks.sum())
     penalty *= 2 / (n * k * (2 * n - 3 * k - 1)) if scale else 1
@@ -390,6 +483,8 @@ WRONG["penultimate"] = [
     (lambda m, x: my_features(m, x, evaluate=False), "dropout is active"),
     (lambda m, x: my_features(m, x, leave=True), "hook is left"),
     (lambda m, x: my_features(m, x, end=False), "mode .* has changed"),
+    (lambda m, x: my_features(m.train(), x), "mode .* has changed"),
+    (lambda m, x: my_features(m.eval(), x), "mode .* has changed"),
 ]
 RIGHT["nearest"] = [nearest, lambda *a: vh.neighbours(*a).indices, lambda *a: nearest(*a).tolist()]
 WRONG["nearest"] = [
@@ -400,6 +495,9 @@ WRONG["nearest"] = [
     (lambda f, i, k: nearest(f, i, k).flip(0), "another order"),
     (lambda f, i, k: nearest(f, i, k + 1), r"shape \(5,\)"),
     (lambda f, i, k: nearest(f, i, k + 1)[1:] if i == 3 else nearest(f, i, k), "second copy"),
+    (lambda f, i, k: nearest(f, i, k, skip="first"), "itself is among its neighbours: leave it out by its number"),
+    (lambda f, i, k: (F.normalize(f) @ F.normalize(f)[i]).topk(k + 1).indices[1:], "leave it out by its number"),
+    (lambda f, i, k: nearest(f.div_(f.norm(dim=1, keepdim=True)), i, k), "changed its input"),
 ]
 RIGHT["trustworthiness"] = [trust, lambda f, points, k: vh.trustworthiness(f, points, k, metric="euclidean")]
 WRONG["trustworthiness"] = [
@@ -408,6 +506,11 @@ WRONG["trustworthiness"] = [
     (lambda *a: trust(*a, scale=False), "not scaled"),
     (lambda *a: trust(*a, one=False), "1 minus it"),
     (lambda *a: trust(*a, first=0), "start at 1"),
+    (lambda *a: trust(*a, least=0, most=-1), "leave out the row itself"),
+    (lambda *a: trust(*a, most=-1), "only k - 1 others count"),
+    (lambda *a: trust(*a, most=1), r"k \+ 1 neighbours"),
+    (lambda *a: trust(*a, unit=F.normalize), "by cosine"),
+    (lambda f, p, k: trust(f.clamp_(-1, 1), p, k), "changed its input"),
 ]
 
 
@@ -422,17 +525,19 @@ def overwriting(y, switches, size):
     return flat.scatter_(2, switches.flatten(2), y.flatten(2)).view(*y.shape[:2], *size)
 
 
-def stamps(weight, y, stride, padding, size, cut=True):
+def stamps(weight, y, stride, padding, size, cut=True, add=True):
     _, channels, high, wide = weight.shape
     canvas = torch.zeros(len(y), channels, size[0] + 2 * padding, size[1] + 2 * padding)
     for r in range(y.shape[2]):
         for c in range(y.shape[3]):
             stamp = torch.einsum("nk,kcij->ncij", y[:, :, r, c], weight)
-            canvas[:, :, r * stride : r * stride + high, c * stride : c * stride + wide] += stamp
+            here = canvas[:, :, r * stride : r * stride + high, c * stride : c * stride + wide]
+            here.copy_(here + stamp if add else stamp)
     return canvas[:, :, padding : padding + size[0], padding : padding + size[1]] if cut else canvas
 
 
-def walk(chain, x, channel, relu=lambda g, a: g.relu(), unpool=vh.unpool, value=lambda v: v):
+def walk(chain, x, channel, relu=lambda g, a: g.relu(), unpool=vh.unpool, value=torch.relu,
+         place=lambda places: places):  # fmt: skip
     steps, a = [], x
     for layer in chain:
         before, switches = a, None
@@ -442,9 +547,9 @@ def walk(chain, x, channel, relu=lambda g, a: g.relu(), unpool=vh.unpool, value=
             a = layer(a.clone())
         steps.append((layer, before, switches))
     g = torch.zeros_like(a)
-    for n, place in enumerate(a[:, channel].flatten(1).argmax(1).tolist()):
-        r, c = divmod(place, a.shape[3])
-        g[n, channel, r, c] = value(a[n, channel, r, c].relu())
+    for n, at in enumerate(place(a[:, channel].flatten(1).argmax(1).tolist())):
+        r, c = divmod(at, a.shape[3])
+        g[n, channel, r, c] = value(a[n, channel, r, c])
     for layer, before, switches in reversed(steps):
         if switches is not None:
             g = unpool(g, switches, before.shape[-2:])
@@ -461,13 +566,18 @@ WRONG["unpool"] = [
     (lambda y, s, size: unpool(y, s, size).transpose(2, 3), "shape"),
     (lambda y, s, size: unpool(y, s, size).flip(3), "where its maximum was"),
     (lambda y, s, size: unpool(y.zero_(), s, size), "changed its input"),
+    (lambda y, s, size: unpool(y.sum(1, keepdim=True).expand_as(y), s, size), "channel by itself"),
+    (lambda y, s, size: F.interpolate(y, size), "spread over its window"),
 ]
-RIGHT["stamps"] = [stamps]
+RIGHT["stamps"] = [stamps, lambda w, y, s, p, size: torch.nn.grad.conv2d_input((len(y), w.shape[1], *size), w, y, s, p)]
 WRONG["stamps"] = [
     (lambda w, y, s, p, size: F.conv_transpose2d(y, w, None, s, p), "last rows or columns"),
     (lambda w, y, s, p, size: stamps(w.flip(2, 3), y, s, p, size), "upside down"),
     (lambda w, y, s, p, size: stamps(w, y, s, p, size, cut=False), "shape"),
     (lambda w, y, s, p, size: stamps(w, y, s, p, size) + 0.1, "overlapping stamps add up"),
+    (lambda w, y, s, p, size: stamps(w, y, s, p, size, cut=False)[:, :, : size[0], : size[1]], "cut the padding off"),
+    (lambda w, y, s, p, size: stamps(w, y, s, p, size, add=False), "overlapping stamps add up"),
+    (lambda w, y, s, p, size: stamps(w, y.relu_(), s, p, size), "changed its input"),
 ]
 RIGHT["deconvnet"] = [walk, lambda chain, x, k: vh.deconvnet(chain, x, str(len(chain) - 1), k)]
 WRONG["deconvnet"] = [
@@ -478,6 +588,11 @@ WRONG["deconvnet"] = [
     (lambda *a: walk(*a, value=torch.ones_like), "its size is not"),
     (lambda chain, x, k: vh.deconvnet(chain, x, str(len(chain) - 1), k, unit="all"), "start with zeros"),
     (lambda chain, x, k: walk(chain, x, k)[0], "shape"),
+    (lambda *a: walk(*a, value=lambda v: v), "start with the value after the ReLU"),
+    (lambda *a: walk(*a, place=lambda places: places[:1] * 3), "all pictures start at picture 0's place"),
+    (lambda *a: walk(*a, place=lambda places: places[1:2] * 3), "picture 0 starts at the wrong place"),
+    (lambda *a: walk(*a, place=lambda places: [0, *places[1:]]), "picture 0 starts at the wrong place"),
+    (lambda chain, x, k: walk(chain, x.relu_(), k), "changed its input"),
 ]
 
 
@@ -487,9 +602,9 @@ def grad(model, x, c, of=lambda scores: scores):
     return torch.autograd.grad(of(model(leaf))[:, c].sum(), leaf)[0]
 
 
-def by_backward(model, x, c):
+def by_backward(model, x, c, only=False):
     x = x.clone().requires_grad_()
-    model(x)[:, c].sum().backward()
+    model(x)[:, c].sum().backward(inputs=[x] if only else None)
     return x.grad.abs().amax(1)
 
 
@@ -513,6 +628,17 @@ def smooth(
     return finish(total, samples)
 
 
+def always(noise):
+    """One noise, drawn the first time."""
+    drawn = []
+
+    def draw(x):
+        drawn.append(noise(x)) if not drawn else None
+        return drawn[0]
+
+    return draw
+
+
 def smooth_in_one_batch(model, x, c, level, samples):
     noise = torch.randn(samples, *x.shape[1:]) * level * (x.max() - x.min())
     return grad(model, x + noise, c).mean(0, keepdim=True)
@@ -525,7 +651,10 @@ def integrated(model, x, baseline, c, steps, *, shift=0.5, start=None, way=None,
     return (x - baseline if way is None else way(x)) * (total / steps if divide else total)
 
 
-RIGHT["saliency"] = [lambda m, x, c: grad(m, x, c).abs().amax(1), by_backward]
+RIGHT["saliency"] = [
+    lambda m, x, c: grad(m, x, c).abs().amax(1), lambda *a: by_backward(*a, only=True),
+    lambda m, x, c: torch.stack([grad(m, one[None], c)[0].abs().max(0).values for one in x]).numpy(),
+]  # fmt: skip
 WRONG["saliency"] = [
     (lambda m, x, c: grad(m, x, c, lambda s: s.softmax(1)).abs().amax(1), "take the logit"),
     (lambda m, x, c: grad(m, x, c).amax(1), "magnitude first"),
@@ -534,8 +663,12 @@ WRONG["saliency"] = [
     (lambda m, x, c: (x * grad(m, x, c)).abs().amax(1), "times input"),
     (lambda m, x, c: grad(m, x, c).abs(), r"shape \(2, 6, 7\)"),
     (lambda m, x, c: grad(m, x, 0).abs().amax(1), "differ from"),
-    (in_the_caller_s_x, "fresh leaf"),
+    (in_the_caller_s_x, "parameters have a .grad now"),
+    (lambda m, x, c: torch.autograd.grad(m(x.requires_grad_())[:, c].sum(), x)[0].abs().amax(1), "fresh leaf"),
     (lambda m, x, c: None, "returns nothing"),
+    (by_backward, "parameters have a .grad now"),
+    (lambda m, x, c: grad(m.train(), x, c).abs().amax(1), "mode .* has changed"),
+    (lambda m, x, c: grad(m.requires_grad_(False), x, c).abs().amax(1), "requires_grad"),
 ]
 RIGHT["smoothgrad"] = [
     smooth, smooth_in_one_batch, lambda m, x, c, v, n: vh.smoothgrad(m, x, c, level=v, samples=n),
@@ -551,10 +684,20 @@ WRONG["smoothgrad"] = [
     (lambda *a: smooth(*a, walk=True), "noise grows"),
     (lambda *a: smooth(*a, in_place=True), "changed its input"),
     (lambda m, x, c, v, n: smooth(m, x, c, v, n - 1), "plain gradient|saw 299"),
+    (lambda *a: smooth(*a, draw=always(torch.randn_like)), "the same in every sample"),
+    (lambda *a: smooth(*a, draw=lambda x: torch.randn(1, 1, *x.shape[2:])), "the same in every colour"),
+    (lambda *a: smooth(*a, draw=lambda x: torch.randn(1)), "the same in every colour|row"),
+    (lambda *a: smooth(*a, draw=lambda x: torch.randn(1, 3, 1, 1)), "the same in every row"),
 ]
+def by_trapezoids(model, x, baseline, c, steps):
+    a = torch.linspace(0, 1, steps + 1)[:, None, None, None]
+    each = grad(model, baseline + a * (x - baseline), c)
+    return (x - baseline) * (each[1:] + each[:-1]).mean(0, keepdim=True) / 2
+
+
 RIGHT["integrated_gradients"] = [
-    lambda *a, shift=shift: integrated(*a, shift=shift) for shift in (0, 0.5, 1)  # whatever the rule
-]
+    *(lambda *a, shift=shift: integrated(*a, shift=shift) for shift in (0, 0.5, 1)), by_trapezoids,  # whatever the rule
+]  # fmt: skip
 WRONG["integrated_gradients"] = [
     (lambda *a: integrated(*a, way=torch.ones_like), "multiply the mean gradient by the way"),
     (lambda *a: integrated(*a, way=lambda x: x), "not by x"),
@@ -562,6 +705,12 @@ WRONG["integrated_gradients"] = [
     (lambda *a: integrated(*a, divide=False), "number of steps"),
     (lambda m, x, b, c, n: x * grad(m, x, c), "whole way"),
     (lambda m, x, b, c, n: (x - b) * grad(m, x, c), "whole way"),
+    (lambda m, x, b, c, n: integrated(m, x, b, c, 100), "asked for .* steps, your net saw 100"),
+    (lambda m, x, b, c, n: integrated(m, x, b, c, 50), "your net saw 50"),
+    (lambda m, x, b, c, n: integrated(m, x, b, c, n, way=lambda x: x.sub_(b)), r"changed its input \(number 2\)"),
+    (lambda m, x, b, c, n: integrated(m, b.copy_(x), b, c, n), r"changed its input \(number 3\)"),
+    (lambda m, x, b, c, n: -integrated(m, x, b, c, n), r"\(x - baseline\), not \(baseline - x\)"),
+    (lambda m, x, b, c, n: integrated(m, x.requires_grad_(), b, c, n), "input .*requires a gradient now"),
 ]
 
 
@@ -588,7 +737,8 @@ def wrapped(start, picture):
     return change.norm(dim=1), change.amax(1)
 
 
-def escape(net, pixels, length, steps, sign=-1.0, late=0, score=lambda scores: scores.log_softmax(0), backward=False):
+def escape(net, pixels, length, steps, sign=-1.0, late=0, score=lambda scores: scores.log_softmax(0), backward=False,
+           clip=(0, 1)):  # fmt: skip
     own = int(net(pixels).argmax(1))
     for taken in range(steps + 1):
         leaf = pixels.detach().clone().requires_grad_()
@@ -600,7 +750,7 @@ def escape(net, pixels, length, steps, sign=-1.0, late=0, score=lambda scores: s
         if backward:
             value[own].backward(retain_graph=True)
         (g,) = torch.autograd.grad(value[own], leaf)
-        pixels = (leaf + sign * length / 255 * g / g.norm()).clamp(0, 1)
+        pixels = (leaf + sign * length / 255 * g / g.norm()).clamp(*clip)
 
 
 def spoils_the_argument(net, pixels, length, steps):
@@ -624,6 +774,7 @@ WRONG["step"] = [
     (lambda p, g, s: (p + s / 255 * g.sign()).clamp(0, 1), "only the signs"),
     (lambda p, g, s: p + s / 255 * g / norms(g), "values leave 0..1"),
     (lambda p, g, s: (p + s / 256 * g / norms(g)).clamp(0, 1), "differ from"),
+    (lambda p, g, s: (p + s / 255 * g.div_(norms(g))).clamp(0, 1), r"changed its input \(number 2\)"),
 ]
 RIGHT["sizes"] = [
     sizes, lambda a, b: (file_change(a, b).int().pow(2).sum(1).sqrt(), file_change(a, b).int().abs().amax(1)),
@@ -637,6 +788,9 @@ WRONG["sizes"] = [
     (wrapped, "3 - 5 becomes 254"),
     (lambda a, b: (sizes(a, b)[0], file_change(a, b).amax(1)), "linf is the largest magnitude"),
     (lambda a, b: (sizes(a, b)[0], sizes(a, b)[1] + 1), "should be .*: linf"),
+    (lambda a, b: (((b - a) * 255).round().flatten(1).norm(dim=1), sizes(a, b)[1]), "round both pictures"),
+    (lambda a, b: (sizes(a, b)[0], ((b - a) * 255).round().flatten(1).abs().amax(1)), "round both pictures"),
+    (lambda a, b: sizes(a.mul_(2), b), "changed its input"),
 ]
 RIGHT["escape"] = [
     escape, lambda *a: escape(*a, score=lambda scores: scores.softmax(0))  # the same direction
@@ -648,8 +802,12 @@ WRONG["escape"] = [
     (lambda *a: escape(*a, sign=1.0), "subtract the step"),
     (lambda *a: escape(*a, late=1000), "all 99 steps"),
     (lambda *a: escape(*a, late=1), "steps of length"),
-    (lambda *a: escape(a[0], a[1], 2 * a[2], a[3]), "steps of length"),
+    (lambda *a: escape(a[0], a[1], 2 * a[2], a[3]), "length / 255 a step"),
+    (lambda *a: (escape(*a)[0], escape(*a)[1] + (a[3] == 99)), "steps of length"),
     (lambda n, p, s, k: ((p + 0.001 * torch.ones_like(p)), escape(n, p, s, k)[1]), "the picture is not|uphill"),
+    (lambda *a: escape(*a, clip=(-9, 9)), "values leave 0..1"),
+    (lambda *a: escape(*a, score=lambda scores: scores), "this goes down in the logit"),
+    (lambda n, p, s, k: escape(n.requires_grad_(False), p, s, k), "requires_grad"),
 ]
 
 
@@ -689,6 +847,16 @@ def swapped(model, x, c):
     return guided(model, x, c)
 
 
+def leaving(change, only=nn.ReLU):
+    """Guided backpropagation that leaves a change in the model's layers."""
+    def answer(model, x, c):
+        for layer in model:
+            if isinstance(layer, only):
+                change(layer)
+        return guided(model, x, c)
+    return answer
+
+
 def parts_of(g):
     scaled = [p / p.abs().max().clamp(min=1e-12) for p in (g, g.clamp(min=0), (-g).clamp(min=0))]
     return scaled[0] / 2 + 0.5, scaled[1], scaled[2]
@@ -718,8 +886,13 @@ WRONG["guided"] = [
     (lambda m, x, c: guided(m, x.requires_grad_(), c), "input requires a gradient now"),
     (with_backward, "have a .grad now"),
     (swapped, "has other modules now"),
+    (leaving(lambda layer: setattr(layer, "inplace", False)), "a layer's `inplace` has changed"),
+    (leaving(lambda layer: layer.requires_grad_(False), nn.Module), "requires_grad"),
+    (leaving(lambda layer: layer.train(), nn.Module), "mode .* has changed"),
+    (leaving(lambda layer: setattr(layer, "forward", torch.relu)), "`forward` has changed"),
+    (leaving(lambda layer: layer.weight.data.relu_(), nn.Linear), "weights were not given back"),
 ]
-RIGHT["parts"] = [parts_of]
+RIGHT["parts"] = [parts_of, lambda g: [np.where(p.numpy() < 0, 0, p.numpy()) for p in parts_of(g)]]
 WRONG["parts"] = [
     (lambda g: ((g - g.min()) / (g.max() - g.min()), *parts_of(g)[1:]), "stretched from min to max"),
     (lambda g: (parts_of(g)[0], g.clamp(min=0) / g.max(), (-g).clamp(min=0) / -g.min()), "NaN"),
@@ -766,11 +939,20 @@ def energy(heat, mask, **how):
     return big[mask].sum() / big.sum()
 
 
-RIGHT["cam_map"] = [lambda m, w, c: torch.einsum("khw,k->hw", m, w[c])]
+RIGHT["cam_map"] = [
+    lambda m, w, c: torch.einsum("khw,k->hw", m, w[c]),
+    lambda m, w, c: np.einsum("khw,k->hw", m.numpy(), w[c].numpy()),
+    lambda m, w, c: np.flip(np.tensordot(w[c].numpy(), np.flip(m.numpy(), 2), 1), 1),  # a view that runs backwards
+    lambda m, w, c: [*(w[c][:, None, None] * m).sum(0)],
+]
 WRONG["cam_map"] = [
     (lambda m, w, c: torch.einsum("khw,k->hw", m, w[c]).relu(), "CAM keeps it"),
     (lambda m, w, c: torch.einsum("khw,k->hw", m, w[c - 1]), "row c"),
     (lambda m, w, c: (w[c][:, None, None] * m).mean(0), "mean over the channels"),
+    (lambda m, w, c: m.mul_(w[c][:, None, None]).sum(0), "changed its input"),
+    (lambda m, w, c: (w[:, c][:, None, None] * m[:4]).sum(0), "row c of the weights|takes column c"),
+    (lambda m, w, c: (w[c].relu()[:, None, None] * m).sum(0), "negative weights"),
+    (lambda m, w, c: (w[c].abs()[:, None, None] * m).sum(0), "negative weights"),
 ]
 RIGHT["grad_cam"] = [grad_cam, lambda m, x, c, layer: vh.grad_cam(m, x, c, layer=layer)[0]]
 WRONG["grad_cam"] = [
@@ -781,6 +963,8 @@ WRONG["grad_cam"] = [
     (lambda *a: grad_cam(*a, end=lambda t: t.relu().sum(1)), "ReLU comes last"),
     (lambda *a: grad_cam(*a, alpha=lambda g: g.mean((2, 3), keepdim=True).relu()), "negative alphas"),
     (late, "in-place ReLU"),
+    (lambda m, x, c, layer: grad_cam(m, x.requires_grad_(), c, layer), "requires a gradient now"),
+    (lambda m, x, c, layer: grad_cam(m.requires_grad_(True), x, c, layer), "requires_grad"),
 ]
 RIGHT["plus_plus_weights"] = [lambda maps, g: vh.plus_plus_weights(maps[None], g[None])[0], plus_plus]
 WRONG["plus_plus_weights"] = [
@@ -788,14 +972,20 @@ WRONG["plus_plus_weights"] = [
     (lambda m, g: plus_plus(m, g, relu=False), "relu"),
     (lambda m, g: plus_plus(m, g, joint=False), "whole channel"),
     (lambda m, g: (g**2 / (2 * g**2 + m.sum((1, 2), keepdim=True) * g**3) * g.relu()).sum((1, 2)), "NaN"),
+    (lambda m, g: plus_plus(m, g.mul_(2)), "changed its input"),
+    (lambda m, g: plus_plus(m.mul_(2), g), "changed its input"),
 ]
-RIGHT["energy_inside"] = [energy]
+RIGHT["energy_inside"] = [
+    energy, lambda h, m: np.average(m, weights=nn.Upsample(m.shape, mode="bilinear")(h[None, None])[0, 0]),
+]  # fmt: skip
 WRONG["energy_inside"] = [
     (lambda h, m: energy(h, m, mode="bilinear", align_corners=True), "pulls the cells"),
     (lambda h, m: energy(h, m, mode="nearest"), "without interpolation"),
     (lambda h, m: m.float().mean(), "mask's share"),
     (lambda h, m: 32 * 48 * energy(h, m), "between 0 and 1"),
     (lambda h, m: energy(h, m) * h.max() / 4, "result should be"),
+    (lambda h, m: energy((h - h.min()) / (h.max() - h.min()), m), "from min to max"),
+    (lambda h, m: energy(h.div_(h.max()), m), "changed its input"),
 ]
 
 
@@ -841,7 +1031,14 @@ WRONG["patch_starts"] = [
     (lambda n, p, s: None, "returns nothing"),
     (lambda n, p, s: list(range(n - p + 1)), "begin at"),
 ]
-RIGHT["drop_map"] = [drop]
+def drop_by_masks(falls, boxes, height, width):
+    masks = np.zeros((len(boxes), height, width))
+    for mask, (top, left, bottom, right) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = 1
+    return np.tensordot(falls.numpy(), masks, 1) / np.maximum(masks.sum(0), 1)
+
+
+RIGHT["drop_map"] = [drop, drop_by_masks]
 WRONG["drop_map"] = [
     (lambda *a: drop(*a, divide=lambda c: 1), "sum of the falls"),
     (lambda *a: drop(*a, divide=lambda c: c), "0 / 0"),
@@ -849,6 +1046,9 @@ WRONG["drop_map"] = [
     (lambda *a: drop(*a, add=False, divide=lambda c: 1), "overwrites"),
     (lambda *a: drop(*a).T, r"shape \(5, 7\)"),
     (lambda *a: None, "returns nothing"),
+    (lambda f, b, h, w: drop(f, b, h, w).add_(0 * len(b.pop() + b.pop())), r"changed its input \(number 2\)"),
+    (lambda f, b, h, w: drop(f.relu_(), b, h, w), r"changed its input \(number 1\)"),
+    (lambda f, b, h, w: drop(f, [(t, left, y + 1, r + 1) for t, left, y, r in b], h, w), "bottom and right are excluded"),
 ]
 RIGHT["worst_pair"] = [pairs, lambda *a: pairs(*a)[::-1]]
 WRONG["worst_pair"] = [
@@ -874,7 +1074,10 @@ def dream_step(image, gradient_of, shift, rate, back=-1, sign=1, own=True, scale
     return moved.roll((back * shift[0], back * shift[1]), (2, 3)) if back else moved
 
 
-RIGHT["total_variation"] = [variation]
+RIGHT["total_variation"] = [
+    variation, lambda i: sum((i.diff(dim=d) ** 2).flatten(1).mean(1) for d in (2, 3)).numpy(),
+    lambda i: [F.mse_loss(p[:, 1:], p[:, :-1]) + F.mse_loss(p[..., 1:], p[..., :-1]) for p in i],
+]  # fmt: skip
 WRONG["total_variation"] = [
     (lambda i: variation(i).sum(), "keep the batch"),
     (lambda i: variation(i) / 2, "sum"),
@@ -883,7 +1086,16 @@ WRONG["total_variation"] = [
     (lambda i: i.diff(dim=2).abs().mean((1, 2, 3)) + i.diff(dim=3).abs().mean((1, 2, 3)), "squared"),
     (lambda i: i.diff(dim=2).square().sum((1, 2, 3)) + i.diff(dim=3).square().sum((1, 2, 3)), "sums"),
 ]
-RIGHT["dream_step"] = [dream_step]
+def dream_step_by_index(image, gradient_of, shift, rate):
+    rows, columns = ((torch.arange(n) - s) % n for n, s in zip(image.shape[2:], shift, strict=True))
+    g = gradient_of(image[:, :, rows][..., columns])
+    g = g / g.flatten(1).abs().mean(1).view(-1, 1, 1, 1)
+    out = torch.empty_like(image)
+    out[:, :, rows[:, None], columns] = (image[:, :, rows][..., columns] + rate * g).clip(0, 1)
+    return out
+
+
+RIGHT["dream_step"] = [dream_step, dream_step_by_index]
 WRONG["dream_step"] = [
     (lambda *a: dream_step(*a, back=0), "shifted back"),
     (lambda *a: dream_step(*a, sign=-1), "downhill"),
@@ -891,16 +1103,33 @@ WRONG["dream_step"] = [
     (lambda *a: dream_step(*a, scale=False), "own size"),
     (lambda *a: dream_step(*a, move=False), "shift it first"),
     (lambda *a: dream_step(*a, clip=False), "values leave 0..1"),
+    (lambda i, g, s, r: dream_step(i.mul_(0.5), g, s, r), "changed its input"),
+    (lambda i, g, s, r: dream_step(i, lambda p: g(p) + 0 * g(p), s, r), "one step needs it once"),
 ]
+def step_by_step(final, stages, growth, end=round):
+    sides = [final]
+    while len(sides) < stages:
+        sides.insert(0, end(sides[0] / growth))
+    return sides
+
+
 RIGHT["stages"] = [
     lambda final, stages, growth: [round(final / growth**n) for n in reversed(range(stages))],
     lambda final, stages, growth: [int(final / growth**n) for n in range(stages)][::-1],
+    lambda final, stages, growth: [np.int64(round(final / growth**n)) for n in reversed(range(stages))],
+    lambda final, stages, growth: np.round(final / growth ** np.arange(stages)[::-1]),
+    lambda final, stages, growth: np.round(final / growth ** np.arange(stages)[::-1]).astype(int),
+    lambda final, stages, growth: torch.tensor([round(final / growth**n) for n in reversed(range(stages))]),
+    step_by_step,
 ]
 WRONG["stages"] = [
     (lambda f, s, g: [round(f / g**n) for n in range(s)], "coarse stage"),
     (lambda f, s, g: [f / g**n for n in reversed(range(s))], "whole number"),
     (lambda f, s, g: [round(56 * g**n) for n in range(s)], "last stage"),
     (lambda f, s, g: [f], "stages"),
+    (lambda f, s, g: step_by_step(f, s, g + 0.1), "the sides are about"),
+    (lambda f, s, g: [f - 20 * n for n in reversed(range(s))], "the sides are about"),
+    (lambda f, s, g: step_by_step(f, s + 1, g)[:-1], "last stage"),
 ]
 
 
@@ -928,7 +1157,10 @@ WRONG["gram_matrix"] = [
     (lambda f: gram(f.permute(0, 2, 3, 1).reshape(f.shape)), "view"),
     (lambda f: gram(f.mul_(2)) / 4, "changed"),
 ]
-RIGHT["style_loss"] = [style_loss]
+RIGHT["style_loss"] = [
+    style_loss, lambda f, g: F.mse_loss(gram(f), gram(g)) / gram(g).square().mean(),
+    lambda f, g: (gram(f) - gram(g)).norm() ** 2 / gram(g).norm() ** 2,
+]  # fmt: skip
 WRONG["style_loss"] = [
     (lambda f, g: ((f.mean((2, 3)) - g.mean((2, 3))) ** 2).sum(), "Gram matrices, not"),
     (lambda f, g: ((gram(f) - gram(g)) ** 2).sum(), "own size"),
@@ -936,13 +1168,25 @@ WRONG["style_loss"] = [
     (lambda f, g: (gram(f) - gram(g)).abs().sum() / gram(g).abs().sum(), "square"),
     (lambda f, g: (gram(f) - gram(g)) ** 2, "one number"),
     (lambda f, g: style_loss(f.detach(), g), "gradient"),
+    (lambda f, g: style_loss(f, g).backward() or style_loss(f, g), "input .*has a .grad now"),
+    (lambda f, g: style_loss(f, g).sqrt(), "no square root"),
 ]
-RIGHT["any_size"] = [lambda net, x: pad(net, x, mode="reflect")]
+def pad_around(net, x):
+    h, w = x.shape[2:]
+    top, left = -h % 4 // 2, -w % 4 // 2
+    return net(F.pad(x, (left, -w % 4 - left, top, -h % 4 - top), "replicate"))[:, :, top : top + h, left : left + w]
+
+
+RIGHT["any_size"] = [lambda net, x: pad(net, x, mode="reflect"), pad_around]
 WRONG["any_size"] = [
     (lambda net, x: net(x), "shape"),
     (lambda net, x: F.interpolate(net(x), x.shape[2:]), "multiple of 4"),
     (lambda net, x: F.interpolate(net(F.interpolate(x, (24, 28))), x.shape[2:]), "stretched"),
     (pad, "black"),
+    (lambda net, x: pad(net, x, value=0.5), "one colour"),
+    (lambda net, x: pad(net, x, value=float(x.mean())), "one colour"),
+    (lambda net, x: pad(net, x, mode="reflect").roll(1, 3), "no shift"),
+    (lambda net, x: pad(net, x.mul_(0.9), mode="reflect"), "changed its input"),
 ]
 
 
@@ -963,21 +1207,43 @@ def bias_of(table, conflict=True, others=False, texture=False):
     return (other if texture else shape) / (len(rows) if others else shape + other)
 
 
-def bootstrap(decisions, rounds, seed, whole=True):
+def bootstrap(decisions, rounds, seed, whole=True, draw=lambda names: names, bias=bias_of, ends=(0.025, 0.975)):
     rng = np.random.default_rng(seed)
     names = sorted({d[0] for d in decisions})
     groups = {n: [d for d in decisions if d[0] == n] for n in names}
     found = []
     for _ in range(rounds):
         if whole:
-            drawn = [d for n in rng.choice(names, len(names)) for d in groups[n]]
+            drawn = [d for n in draw(rng.choice(names, len(names))) for d in groups[n]]
         else:
             drawn = [decisions[k] for k in rng.integers(len(decisions), size=len(decisions))]
-        found.append(bias_of(drawn))
-    return tuple(np.quantile(found, [0.025, 0.975]))
+        found.append(bias(drawn))
+    return tuple(np.quantile(found, ends))
 
 
-RIGHT["category_decision"] = [decisions_by(lambda p: p.mean(1))]
+def mean_of_biases(drawn):
+    """Each shape's own bias, and their mean (a shape that was drawn twice counts twice)."""
+    groups = [[*group] for _, group in groupby(drawn, key=lambda d: d[0])]
+    return sum(map(bias_of, groups)) / len(groups)
+
+
+def bootstrap_by_weights(decisions, rounds, seed):
+    """The same without lists: how often each category was drawn, times its counts."""
+    names = sorted({d[0] for d in decisions})
+    counts = torch.tensor([[sum(d[0] == n != d[1] and d[2] == d[k] for d in decisions) for k in (0, 1)] for n in names])
+    drawn = torch.randint(len(names), (rounds, len(names)), generator=torch.Generator().manual_seed(seed))
+    shape, texture = counts[drawn].sum(1).T
+    return (shape / (shape + texture)).quantile(torch.tensor([0.025, 0.975])).tolist()
+
+
+def decisions_as_array(logits, categories):
+    p = np.stack([logits.softmax(1).numpy()[:, numbers].mean(1) for numbers in map(list, categories.values())])
+    return np.array([*categories])[p.argmax(0)]
+
+
+RIGHT["category_decision"] = [
+    decisions_by(lambda p: p.mean(1)), decisions_as_array, lambda *a: tuple(decisions_as_array(*a)),
+]  # fmt: skip
 WRONG["category_decision"] = [
     (decisions_by(lambda p: p.sum(1)), "sum"),
     (decisions_by(lambda p: p.amax(1)), "largest"),
@@ -985,8 +1251,14 @@ WRONG["category_decision"] = [
     (lambda *a: [1, 2, 3, 4], "names"),
     (lambda *a: "zebra", "list"),
     (lambda *a: ["dog"] * 4, "should be"),
+    (lambda v, c: [decisions_by(lambda p: p.mean(1))(v, c), c.clear()][0], r"changed its input \(number 2\)"),
+    (lambda v, c: [decisions_by(lambda p: p.mean(1))(v, c), c.pop("dog")][0], r"changed its input \(number 2\)"),
+    (lambda v, c: decisions_by(lambda p: p.mean(1))(v.sub_(1), c), r"changed its input \(number 1\)"),
 ]
-RIGHT["shape_bias"] = [bias_of]
+RIGHT["shape_bias"] = [
+    bias_of, lambda t: torch.tensor(bias_of(t)), lambda t: np.float32(bias_of(t)), lambda t: np.array(bias_of(t)),
+    lambda t: vh.count_decisions([d for d in t if d[0] != d[1]]).bias,
+]  # fmt: skip
 WRONG["shape_bias"] = [
     (lambda t: bias_of(t, others=True), "wrong answers"),
     (lambda t: bias_of(t, conflict=False), "no conflict"),
@@ -995,14 +1267,23 @@ WRONG["shape_bias"] = [
     (lambda t: "a third", "one number"),
     (lambda t: 0.0 if math.isnan(bias_of(t)) else bias_of(t), "nan"),
     (lambda t: 1 / 1.5 / 2, "bias of 1"),
+    (lambda t: [bias_of(t), t.sort()][0], "changed its input"),
+    (lambda t: [bias_of(t), [t.remove(d) for d in [*t] if d[0] == d[1]]][0], "changed its input"),
+    (lambda t: torch.tensor([bias_of(t)] * 2), "one number"),
 ]
-RIGHT["bootstrap"] = [bootstrap]
+RIGHT["bootstrap"] = [bootstrap, bootstrap_by_weights]
 WRONG["bootstrap"] = [
     (lambda d, r, s: bootstrap(d, r, s, whole=False), "independent"),
     (lambda d, r, s: None, "returns nothing"),
     (lambda d, r, s: bootstrap(d, r, s)[:1], "two things"),
     (lambda d, r, s: bootstrap(d, r, None), "same seed"),
     (lambda d, r, s: (0.9, 0.1), "low first"),
+    (lambda *a: bootstrap(*a, ends=(0.05, 0.95)), "5 and 95"),
+    (lambda *a: bootstrap(*a, ends=(0.25, 0.75)), "25 and 75"),
+    (lambda *a: bootstrap(*a, draw=set), "drawn twice counts twice"),
+    (lambda *a: bootstrap(*a, bias=mean_of_biases), "mean of the categories' own biases"),
+    (lambda d, r, s: [bootstrap(d, r, s), d.clear()][0], "changed its input"),
+    (lambda d, r, s: [bootstrap(d, r, s), d.sort(reverse=True)][0], "changed its input"),
 ]
 
 
@@ -1018,12 +1299,14 @@ def deletion(model, x, c, heat, steps, *, descending=True, by=lambda h: h, read=
     return found
 
 
-def lend(model, function, *, keep=torch.clone, back=True, always=True, swallow=False, change=True, call=True):
+def lend(model, function, *, keep=torch.clone, back=True, always=True, swallow=False, change=True, call=True,
+         new=lambda p: torch.randn(p.shape), only="", trainable=False):  # fmt: skip
     kept = [keep(p.data) for p in model.parameters()]
     try:
-        for p in model.parameters():
-            if change:
-                p.data.copy_(torch.randn(p.shape))
+        for name, p in model.named_parameters():
+            if change and only in name:
+                p.data.copy_(new(p))
+            p.requires_grad_(trainable)
         return function() if call else None
     except KeyError:
         if not swallow:
@@ -1045,10 +1328,16 @@ RIGHT["pointing"] = [
     lambda heat, mask: bool(mask.flatten()[heat.argmax()]), lambda heat, mask: mask[heat == heat.max()].any(),
 ]  # fmt: skip
 WRONG["pointing"] = [
-    (lambda heat, mask: mask.flatten()[heat.abs().argmax()], "row 1, column 6|sign"),
-    (lambda heat, mask: mask.T.flatten()[heat.argmax()], "flat index|one highest"),
-    (lambda heat, mask: heat[mask].sum() > heat[~mask].sum(), "highest|sign|row 1"),
+    (lambda heat, mask: mask.flatten()[heat.abs().argmax()], "this is the largest magnitude"),
+    (lambda heat, mask: mask.T.flatten()[heat.argmax()], "flat index"),
+    (lambda heat, mask: mask[heat.sum(1).argmax(), heat.sum(0).argmax()], "found each by itself need not meet"),
+    (lambda heat, mask: mask[heat.argmax(0)[0], heat.argmax(1)[0]], "found each by itself need not meet"),
+    (lambda heat, mask: mask[heat.argmax(0).max(), heat.argmax(1).max()], "found each by itself need not meet"),
+    (lambda heat, mask: mask.flatten()[heat.argmin()], "the lowest value"),
+    (lambda heat, mask: heat[mask].sum() > heat[~mask].sum(), "one highest"),
     (lambda heat, mask: heat[mask].mean() > heat[~mask].mean(), "one highest"),
+    (lambda heat, mask: mask.flatten()[heat.relu_().argmax()], "changed its input"),
+    (lambda heat, mask: mask.logical_not_().flatten()[heat.argmax()] == 0, "changed its input"),
     (lambda heat, mask: None, "returns nothing"),
 ]
 RIGHT["deletion"] = [
@@ -1065,6 +1354,8 @@ WRONG["deletion"] = [
     (lambda *a: deletion(*a, in_place=True), "changed its input"),
     (lambda *a: deletion(*a)[:-1], "5 points"),
     (lambda *a: None, "returns nothing"),
+    (lambda m, x, c, heat, n: [deletion(m, x, c, heat, n), heat.zero_()][0], r"changed its input \(number 4\)"),
+    (lambda m, x, c, heat, n: deletion(m.train(), x, c, heat, n), "mode .* has changed"),
 ]
 RIGHT["with_random_weights"] = [lend, by_the_package]
 WRONG["with_random_weights"] = [
@@ -1074,6 +1365,12 @@ WRONG["with_random_weights"] = [
     (lambda *a: lend(*a, swallow=True), "come through"),
     (lambda *a: lend(*a, change=False), "was not random"),
     (lambda *a: lend(*a, call=False), r"call function\(\)"),
+    (lambda *a: lend(*a, only="weight"), "0.bias was not random"),
+    (lambda *a: lend(*a, only="2."), "0.weight was not random"),
+    (lambda *a: lend(*a, new=torch.zeros_like), "0.weight was not random .* the same number"),
+    (lambda *a: lend(*a, new=lambda p: p + 1e-6 * torch.randn(p.shape)), "0.weight was not random .* nearly its own"),
+    (lambda *a: lend(*a, trainable=True), "requires_grad"),
+    (lambda *a: lend(*a) and None, "return what function"),
 ]
 
 
@@ -1102,6 +1399,12 @@ def test_a_wrong_answer_is_named(check, number):
     with np.errstate(all="ignore"), warnings.catch_warnings(), pytest.raises(AssertionError, match=words):
         warnings.simplefilter("ignore")
         getattr(checks, f"check_{check}")(answer)
+
+
+def test_every_check_has_two_right_answers_and_four_wrong_ones_that_it_names():
+    bare = re.compile(r"differ|should (be|have)|shape|returns nothing|things$")  # says that it is wrong, not why
+    few = [c for c in RIGHT if len(RIGHT[c]) < 2 or sum(not bare.search(words) for _, words in WRONG[c]) < 4]
+    assert not few
 
 
 def test_every_check_is_tested():

@@ -23,24 +23,64 @@ def hooks(model: nn.Module) -> int:
     return sum(len(getattr(m, kind)) for m in model.modules() for kind in kinds)
 
 
+def plain(thing):
+    """A copy of anything given, tensors as bytes, that `==` compares."""
+    if isinstance(thing, Tensor | np.ndarray):
+        array = thing.detach().cpu().numpy() if isinstance(thing, Tensor) else thing
+        return array.dtype, array.shape, array.tobytes()
+    if isinstance(thing, dict):
+        return [(key, plain(value)) for key, value in thing.items()]
+    return [*map(plain, thing)] if isinstance(thing, list | tuple) else thing
+
+
+def watched(thing, number: int):
+    """(what to say, a look at what must stay) of one thing that an answer is given."""
+    if isinstance(thing, nn.Module):
+        modules = [*thing.modules()]
+        yield "the model has other modules now: put the old ones back", lambda: [*thing.modules()]
+        yield "a hook is left in the model: remove it when the model has run, in `finally:`", lambda: hooks(thing)
+        yield ("the model's mode (train or eval) has changed: give it back, as vh.evaluating(model) does",
+               lambda: [m.training for m in modules])  # fmt: skip
+        yield ("the model's parameters have a .grad now, because of backward(): use torch.autograd.grad",
+               lambda: [plain(p.grad) for p in thing.parameters()])  # fmt: skip
+        yield ("the parameters' requires_grad has changed: leave it as it was",
+               lambda: [p.requires_grad for p in thing.parameters()])  # fmt: skip
+        yield ("the weights were not given back as they were: keep p.clone(), not a second name for the same memory",
+               lambda: plain(thing.state_dict()))  # fmt: skip
+        for m in modules:
+            for flag in {"forward", *(f for f in vars(m) if f[0] != "_" and f != "training")}:
+                yield (f"a layer's `{flag}` has changed: put the old one back", lambda m=m, f=flag: plain(getattr(m, f, None)))
+    elif isinstance(thing, Tensor | np.ndarray | dict | list):
+        copy = "copy" if isinstance(thing, dict | list | np.ndarray) else "clone"
+        yield (f"your function changed its input (number {number}): work on a copy, such as x.{copy}()",
+               lambda: plain(thing))  # fmt: skip
+        parts = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else [thing]
+        for t in [t for t in parts if isinstance(t, Tensor)]:
+            yield "the input requires a gradient now, and .grad adds up: use a fresh leaf", lambda t=t: t.requires_grad
+            yield ("the input has a .grad now, because of backward(): use torch.autograd.grad",
+                   lambda t=t: plain(t.grad))  # fmt: skip
+
+
 @contextmanager
 def untouched(*given):
-    """Inputs keep their values; nets keep their modules, hooks and modes, and their parameters have no `.grad`."""
-    tensors = [torch.as_tensor(g) for g in given if isinstance(g, Tensor | np.ndarray)]
-    kept = [(t.detach().clone(), t.requires_grad) for t in tensors]
-    models = [g for g in given if isinstance(g, nn.Module)]
-    before = [([*model.modules()], hooks(model), [m.training for m in model.modules()]) for model in models]
+    """What is given stays: inputs and their gradients; a net's modules, hooks, modes, flags, values, gradients."""
+    before = [(sentence, look, look()) for n, g in enumerate(given, 1) for sentence, look in watched(g, n)]
     yield
-    for t, (values, leaf) in zip(tensors, kept, strict=True):
-        assert torch.equal(t, values), "your function changed its input: work on a copy, such as x.clone()."
-        assert t.requires_grad == leaf, "the input requires a gradient now, and .grad adds up: use a fresh leaf."
-    for model, (modules, number, modes) in zip(models, before, strict=True):
-        assert [*model.modules()] == modules, "the model has other modules now: put the old ones back."
-        assert hooks(model) == number, "a hook is left in the model: remove it when the model has run, in `finally:`."
-        now = [m.training for m in modules]
-        assert now == modes, "the model's mode (train or eval) has changed: give it back, as vh.evaluating(model) does."
-        clean = all(p.grad is None for p in model.parameters())
-        assert clean, "the model's parameters have a .grad now, because of backward(): use torch.autograd.grad."
+    for sentence, look, value in before:
+        assert look() == value, f"{sentence}."
+
+
+@contextmanager
+def calls(model: nn.Module):
+    """The runs of the model in the block: a list of (input, output), which must be what it puts out without hooks."""
+    seen = []
+    handle = model.register_forward_hook(lambda m, x, out: seen.append((x[0].detach().clone(), out.detach().clone())))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+    same = all(torch.allclose(model(x), out, atol=1e-5) for x, out in seen)
+    assert same, "with your hook the net answers differently: it may only look."
 
 
 def run(answer, *given):
@@ -54,15 +94,17 @@ def run(answer, *given):
 def several(got, *names: str):
     """The parts of an answer that has more than one."""
     number = {2: "two", 3: "three"}[len(names)]
-    assert isinstance(got, tuple | list) and len(got) == len(names), f"return {number} things, ({', '.join(names)})."
+    parts = isinstance(got, tuple | list) or getattr(got, "ndim", 0)  # an array's rows will do
+    assert parts and len(got) == len(names), f"return {number} things, ({', '.join(names)})."
     return got
 
 
 def compare(got, want, slips=None, hint: str = "", tol: float = 1e-4) -> None:
     """`got` must be `want` to `tol` of its largest value, else the sentence of the slip that it equals is said."""
     try:
-        got = torch.as_tensor(got).detach().float().cpu()
-    except (TypeError, ValueError, RuntimeError):
+        got = torch.stack([*got]) if isinstance(got, list | tuple) and isinstance(got[0], Tensor) else got
+        got = torch.as_tensor(got.copy() if isinstance(got, np.ndarray) else got).detach().float().cpu()
+    except (TypeError, ValueError, RuntimeError, IndexError):
         raise AssertionError(f"return numbers, not a {type(got).__name__}.") from None
     assert not got.isnan().any(), "there is a NaN, as from 0 / 0: where do you divide by what can be 0?"
 

@@ -1,13 +1,12 @@
 """Checks of the exercises of lesson 00_start_here."""
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import suppress
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .kit import compare, hooks, judge, net, noise, run
+from .kit import calls, compare, hooks, judge, net, noise, run
 
 
 def small_net() -> nn.Sequential:
@@ -43,7 +42,11 @@ def check_normalise(answer):
 def check_layer_shapes(answer):
     """Exercise 00.2: `answer(model, x, names)` gives every asked layer's output shape and leaves no hook."""
     wanted = {"features.0": (2, 4, 5, 7), "features.2": (2, 6, 3, 5), "head": (2, 3)}
-    got = run(answer, small_net(), torch.zeros(2, 3, 7, 9), list(wanted))
+    for mode in (True, False):
+        model = small_net().train(mode)
+        with calls(model) as runs:
+            got = run(answer, model, torch.zeros(2, 3, 7, 9), list(wanted))
+        assert len(runs) < 2, f"your function ran the model {len(runs)} times: ask for all layers, then run it once."
     assert isinstance(got, Mapping), f"return a dictionary name -> shape, not a {type(got).__name__}."
     assert set(got) == set(wanted), f"the names should be {sorted(wanted)}, not {sorted(map(str, got))}."
     for name, shape in wanted.items():
@@ -59,15 +62,19 @@ def check_share_cut(answer):
     outputs = {f"features.{n}": model.features[: n + 1](x) for n in range(3)} | {"head": model(x)}
     for name, output in outputs.items():
         share = (output < 0).float().mean()
-        judge(answer, share, {
-            "an in-place ReLU behind the layer has rewritten what your hook stored: count inside the hook, or clone": 0,
-            "this is in percent; give a share, 0 to 1": 100 * share,
-            "that is the share that is not negative": 1 - share,
-            "this is a number of values; divide by how many there are": (output < 0).sum(),
-        }, model, x, name, hint=f"for {name!r} count what is < 0, of all values")  # fmt: skip
-    with suppress(Exception):  # five channels where the net takes three: only what is left behind counts
-        answer(model, torch.zeros(1, 5, 7, 9), "features.1")
+        with calls(model):
+            judge(answer, share, {
+                "an in-place ReLU behind the layer has rewritten what your hook stored: count in the hook, or clone": 0,
+                "this is in percent; give a share, 0 to 1": 100 * share,
+                "that is the share that is not negative": 1 - share,
+                "this is a number of values; divide by how many there are": (output < 0).sum(),
+            }, model, x, name, hint=f"for {name!r} count what is < 0, of all values")  # fmt: skip
+    try:  # five channels where the net takes three
+        error = answer(model, torch.zeros(1, 5, 7, 9), "features.1")
+    except Exception as raised:
+        error = raised
     assert not hooks(model), "when the model raises an error, your hook stays: remove it in `finally:`."
+    assert isinstance(error, RuntimeError), "the model's error must come through: `finally:`, not `except:`."
 
 
 def check_saved(answer):

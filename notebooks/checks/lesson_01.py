@@ -9,7 +9,7 @@ from .kit import judge, noise
 def check_filter_to_rgb(answer):
     """Exercise 01.1: `answer(weights (3,h,w)) -> (h,w,3)` in 0..1 on a symmetric scale, 0 as mid grey."""
     weights = torch.tensor([-0.5, 0.2, 0.1, 0.0, 0.3, -0.1, 0.05, 0.0, 0.25, -0.3, 0.1, 0.2]).view(3, 2, 2)
-    for scale in (1.0, 0.01, 40.0, 0.0):  # the same picture, however strong the filter is; zeros are flat grey
+    for scale in (1.0, 1e-3, 40.0, 0.0):  # the same picture, however strong the filter is; zeros are flat grey
         w = weights.permute(1, 2, 0) * (scale > 0)  # the largest magnitude is 0.5, so w lies in -0.5..0.5
         judge(answer, 0.5 + w, {
             "a picture is (height, width, colour): permute(1, 2, 0) at the end": 0.5 + w.permute(2, 0, 1),
@@ -20,28 +20,31 @@ def check_filter_to_rgb(answer):
             "divide by the largest magnitude, not by the largest weight: here -0.5 is the strongest": 0.5 + w / 0.6,
             "each channel has a scale of its own, which changes the colours": 0.5 + w / w.abs().amax((0, 1)) / 2,
             "values must lie in 0..1: halve them and add 0.5": 2 * w,
-        }, weights * scale, hint="0.5 + w / (2 * largest magnitude); weight 0 must be 0.5 exactly")  # fmt: skip
+        } | {f"clamp(min={least}) makes a weak filter too grey: clamp by far less, such as 1e-12":
+             0.5 + w / max(1, 2 * least / max(scale, 1e-9)) for least in (0.1, 0.01, 0.001)}, weights * scale, hint="0.5 + w / (2 * largest magnitude), and what keeps that from 0 must be tiny")  # fmt: skip
 
 
 def check_ring_share(answer):
     """Exercise 01.2: `answer(magnitude (S,S), low, high) -> float`, the share of energy with low <= radius < high."""
-    magnitude = noise(12, 12).abs() + 0.1
+    magnitude = noise(16, 16).abs() + 0.1  # 16, so that radius 0.25 is exact
 
-    def energy(low, high, power=2, middle=6, unit=12):
+    def energy(low, high, power=2, middle=8, unit=16, inside=lambda low, r, high: low <= r < high):
         cells = [(float(magnitude[i, j]) ** power, math.hypot(i - middle, j - middle) / unit)
-                 for i in range(12) for j in range(12)]  # fmt: skip
-        return sum(e for e, radius in cells if low <= radius < high), sum(e for e, _ in cells)
+                 for i in range(16) for j in range(16)]  # fmt: skip
+        return sum(e for e, radius in cells if inside(low, radius, high)), sum(e for e, _ in cells)
 
     def share(*ring, **how):
         part, whole = energy(*ring, **how)
         return part / whole
 
-    for ring in ((0.1, 0.3), (0.0, 0.21), (0.26, 0.8), (0.0, 1.0)):  # the last one holds everything
+    for ring in ((0.1, 0.3), (0.0, 0.25), (0.25, 0.8), (0.0, 1.0)):  # the last one holds everything
         judge(answer, share(*ring), {
             "energy is the magnitude squared": share(*ring, power=1),
             "zero frequency lies in the middle, at [S // 2, S // 2], not in the corner": share(*ring, middle=0),
             "the radius is in cycles per pixel: divide the distance in samples by S": share(*ring, unit=1),
             "divide by the energy of all frequencies": energy(*ring)[0],
+            "radius `high` lies outside: low <= radius < high": share(*ring, inside=lambda low, r, high: low <= r <= high),
+            "radius `low` lies inside: low <= radius < high": share(*ring, inside=lambda low, r, high: low < r < high),
         }, magnitude, *ring, hint="the share of the energy between {} and {}".format(*ring))  # fmt: skip
 
 

@@ -3,21 +3,24 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .kit import compare, judge, net, noise, run, several
+from .kit import calls, compare, judge, net, noise, run, several
 
 
 def check_channel_response(answer):
     """Exercise 02.1: `answer(model, x, layer) -> (N,K)`, the mean of the positive part of a hooked layer."""
     model = net(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(True), nn.Conv2d(4, 6, 3, stride=2), nn.ReLU(True),
-                nn.AdaptiveAvgPool2d(1), seed=5)  # fmt: skip
+                nn.Conv2d(6, 5, 3), nn.AdaptiveAvgPool2d(1), seed=5)  # fmt: skip
     x = noise(2, 3, 12, 16)
-    for number in (0, 2):
+    for number in (0, 2, 4):
+        model.train(number == 2)
         out = model[: number + 1](x)  # the in-place ReLU behind the layer has not run
-        judge(answer, out.relu().mean((2, 3)), {
-            "these are means of the signed output: take the positive part of every unit first": out.mean((2, 3)),
-            "the mean came before the ReLU: take the positive part of every unit first": out.mean((2, 3)).relu(),
-            "this is the maximum, not the mean": out.relu().amax((2, 3)),
-        }, model, x, model[number], hint="the mean over positions of the positive output of this layer")  # fmt: skip
+        with calls(model):
+            judge(answer, out.relu().mean((2, 3)), {
+                "these are means of the signed output: take the positive part of every unit first": out.mean((2, 3)),
+                "the mean came before the ReLU: take the positive part of every unit first": out.mean((2, 3)).relu(),
+                "these are magnitudes: a negative output counts 0, take relu, not abs": out.abs().mean((2, 3)),
+                "this is the maximum, not the mean": out.relu().amax((2, 3)),
+            }, model, x, model[number], hint="the mean over positions of the positive output of this layer")  # fmt: skip
 
 
 def check_receptive_field(answer):
@@ -50,13 +53,14 @@ def check_receptive_field(answer):
 
 def check_top_pictures(answer):
     """Exercise 02.3: `answer(values (N,K), channel, count) -> list of picture numbers`, strongest first."""
-    values = torch.tensor([[3.0, -9.0], [9.0, -2.0], [1.0, -5.0], [7.0, -1.0], [5.0, -7.0]])
+    values = torch.tensor([[3.0, -3.0], [9.0, 4.0], [1.0, -1.0], [7.0, 8.0], [5.0, -6.0]])
     for channel, count in ((0, 3), (1, 2), (0, 9)):
         column = values[:, channel]
         order = sorted(range(5), key=lambda n: -column[n])  # noqa: B023
         judge(answer, order[:count], {
             "the order is reversed: the strongest picture comes first": order[:count][::-1],
             "these are the weakest: sort descending": order[::-1][:count],
+            "these are the largest by magnitude: keep the sign": column.abs().argsort(descending=True)[:count],
             "these are values: return the numbers of the pictures": column[order[:count]],
         }, values, channel, count, hint=f"the {count} strongest of channel {channel}: sort that column")  # fmt: skip
 
@@ -77,5 +81,6 @@ def check_separating_channel(answer):
             auc.append(sum(wins) / len(wins))
         best = max(range(len(auc)), key=auc.__getitem__)
         channel, mine = several(run(answer, responses, inside), "channel", "auc")
-        compare(channel, best, hint="the channel with the highest AUC, which is no difference of means")
-        compare(mine, auc[best], hint="the AUC: a tie counts one half, and the mean is over all pairs")
+        compare(channel, best, {"this is the channel with the lowest AUC": auc.index(min(auc))}, hint="the channel with the highest AUC, which is no difference of means")
+        turned = {"this is the AUC the other way round: how often is the member higher?": 1 - auc[best]}
+        compare(mine, auc[best], turned, hint="the AUC: a tie counts one half, and the mean is over all pairs")

@@ -11,6 +11,7 @@ def check_penultimate(answer):
                 nn.Linear(10, 5))  # fmt: skip
     x = noise(3, 3, 6, 6)
     before, want, logits = (model[:n](x) for n in (4, 6, 7))
+    got = run(answer, model, x)
     model.train()  # as a training loop leaves it
     torch.manual_seed(0)
     got, again = run(answer, model, x), run(answer, model, x)
@@ -25,8 +26,8 @@ def check_penultimate(answer):
 def check_nearest(answer):
     """Exercise 03.2: `answer(f, i, k) -> (k,)`, the k nearest other rows by cosine, nearest first."""
     f = noise(40, 6, seed=2) * torch.linspace(0.2, 4, 40)[:, None]
-    f[7] = f[3]  # a second copy of a picture
-    for i in (3, 20):
+    f[7] = f[3]  # a second copy of a picture: whichever of the two comes first, the other does not
+    for i, copy in ((3, 7), (7, 3), (20, None)):
         def ranked(score, i=i):
             return [n for n in score.argsort(descending=True).tolist() if n != i]
 
@@ -38,7 +39,7 @@ def check_nearest(answer):
             "these are the farthest ones: a large cosine means near": rank[::-1][:5],
             "this is the scalar product: divide by both lengths, else long rows win": ranked(f @ f[i])[:5],
             "these are the nearest by Euclidean distance, not by cosine": ranked(-(f - f[i]).norm(dim=1))[:5],
-            "row 7 is a second copy of row 3, so it is the nearest: you dropped it": [n for n in rank if n != 7][:5],
+            "a second copy of the picture is its nearest row: you dropped it": [n for n in rank if n != copy][:5],
         }, hint=f"the 5 rows nearest to row {i}")  # fmt: skip
 
 
@@ -50,10 +51,11 @@ def check_trustworthiness(answer):
     f = noise(n, 5, seed=3)
     points = f[:, :2] + 0.3 * noise(n, 2, seed=4)
     scale = 2 / (n * k * (2 * n - 3 * k - 1))
-    high, low = (torch.cdist(a, a).fill_diagonal_(-1).argsort(1).argsort(1) for a in (f, points))  # 0: itself
+    high, low, cosine = (torch.cdist(a, a).fill_diagonal_(-1).argsort(1).argsort(1)  # 0: itself
+                         for a in (f, points, nn.functional.normalize(f)))  # fmt: skip
 
-    def penalty(high, low, less=k):
-        return float((high - less).clamp(min=0)[(low >= 1) & (low <= k)].sum())
+    def penalty(high, low, less=k, most=k):
+        return float((high - less).clamp(min=0)[(low >= 1) & (low <= most)].sum())
 
     judge(answer, trustworthiness(f.numpy(), points.numpy(), n_neighbors=k), {
         "the two spaces are swapped: neighbours on the map, ranks among the features": 1 - scale * penalty(low, high),
@@ -61,5 +63,9 @@ def check_trustworthiness(answer):
         "the penalty is not scaled: 2 / (n k (2n - 3k - 1))": 1 - penalty(high, low),
         "this is the penalty: trustworthiness is 1 minus it": scale * penalty(high, low),
         "ranks start at 1: the nearest other row has rank 1, not 0": 1 - scale * penalty(high - 1, low),
-    }, f, points, k)  # fmt: skip
+        "only k - 1 others count: leave out the row itself, then take k neighbours on the map":
+            1 - scale * penalty(high, low, most=k - 1),
+        "k + 1 neighbours on the map count: ranks 1 to k": 1 - scale * penalty(high, low, most=k + 1),
+        "the features are ranked by cosine: all distances are Euclidean": 1 - scale * penalty(cosine, low),
+    }, f, points, k, hint="of the k nearest on the map, what each one's rank among the features is above k")  # fmt: skip
     judge(answer, 1.0, {}, f, f, k, hint="a map that is the features themselves")

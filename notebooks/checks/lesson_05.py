@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from .kit import compare, judge, net, noise, run
+from .kit import calls, compare, judge, net, noise, run
 
 
 def smooth_net() -> nn.Sequential:
@@ -17,7 +17,7 @@ def gradients(model, x: Tensor, c: int, of=lambda scores: scores) -> Tensor:
 
 def check_saliency(answer):
     """Exercise 05.1: `answer(model, x, c) -> (N,H,W)`, the largest |dS_c/dx| over the colours."""
-    model, x = smooth_net(), noise(2, 3, 6, 7)
+    model, x = smooth_net().requires_grad_(), noise(2, 3, 6, 7)
     for c in (2, 0, 2):  # the second time the same: nothing adds up
         g, p = gradients(model, x, c), gradients(model, x, c, lambda scores: scores.softmax(1))
         judge(answer, g.abs().amax(1), {
@@ -36,17 +36,17 @@ def check_smoothgrad(answer):
     signed = "average the signed gradients; magnitudes come after the mean, if at all"
     judge(answer, plain, {"divide by the number of samples": 4 * plain, signed: plain.abs()}, model, x, 1, 0.0, 4,
           hint="it should be the plain gradient, when the level is 0")  # fmt: skip
-    seen = []
-    handle = model.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach().clone()))
-    try:
+    with calls(model) as runs:
         got = run(answer, model, x, 1, 0.1, 300)
-    finally:
-        handle.remove()
-    copies = torch.cat(seen)
+    copies = torch.cat([seen for seen, _ in runs])
     assert len(copies) == 300, f"asked for 300 samples, your net saw {len(copies)} pictures."
-    first, last = (copies - x)[:150].std(), (copies - x)[150:].std()
-    spread, sigma = float((copies - x).std()), 0.1 * float(x.max() - x.min())
+    drawn = copies - x
+    first, last = drawn[:150].std(), drawn[150:].std()
+    spread, sigma = float(drawn.std()), 0.1 * float(x.max() - x.min())
     assert spread > 1e-6, "every copy is the same: add noise of the given level."
+    for axis, name in enumerate(("sample", "colour", "row", "column")):
+        again = drawn.diff(dim=axis).abs().max() < 1e-4
+        assert not again, f"the noise is the same in every {name}: draw anew for each, torch.randn_like(x)."
     assert abs(spread - 0.1) > 0.01, "the level is a share of the picture's range: sigma = level * (max - min)."
     assert abs(last / first - 1) < 0.2, "the noise grows from sample to sample: add it to x, not to the last copy."
     assert abs(spread / sigma - 1) < 0.05, (
@@ -72,12 +72,18 @@ def check_integrated_gradients(answer):
     """Exercise 05.3: `answer(model, x, baseline, c, steps) -> (1,3,H,W)`; any rule for the sum over steps will do."""
     w, x, base = Cubes.weight, noise(1, 3, 6, 7).abs() + 1, torch.full((1, 3, 6, 7), 0.5)
     want = w * (x**3 - base**3)  # the exact integral: each value has a score of its own
-    at_the_end = "the gradients of the whole way are averaged"
-    judge(answer, want, {
-        "multiply the mean gradient by the way (x - baseline)": want / (x - base),
-        "multiply by (x - baseline), not by x": want / (x - base) * x,
-        f"this is gradient x input at the picture itself: {at_the_end}": 3 * w * x**3,
-        f"these gradients are all from the picture itself: {at_the_end}": 3 * w * x**2 * (x - base),
-        "the path starts at 0 here: start at the baseline": w * x**2 * (x - base),
-        "divide by the number of steps": 100 * want,
-    }, Cubes(), x, base, 1, 100, hint="(x - baseline) times the mean gradient on the way", tol=0.03)  # fmt: skip
+    at_the_end, model = "the gradients of the whole way are averaged", Cubes()
+    for steps in (100, 150):
+        with calls(model) as runs:
+            got = run(answer, model, x, base, 1, steps)
+        compare(got, want, {
+            "multiply the mean gradient by the way (x - baseline)": want / (x - base),
+            "multiply by (x - baseline), not by x": want / (x - base) * x,
+            "multiply by (x - baseline), not (baseline - x)": -want,
+            f"this is gradient x input at the picture itself: {at_the_end}": 3 * w * x**3,
+            f"these gradients are all from the picture itself: {at_the_end}": 3 * w * x**2 * (x - base),
+            "the path starts at 0 here: start at the baseline": w * x**2 * (x - base),
+            "divide by the number of steps": steps * want,
+        }, hint="(x - baseline) times the mean gradient on the way", tol=0.03)  # fmt: skip
+        seen = sum(len(points) for points, _ in runs)
+        assert abs(seen - steps) < 3, f"asked for {steps} steps, your net saw {seen} pictures."

@@ -35,9 +35,10 @@ def check_guided(answer):
         g = model[5].weight[c].view(1, 5, 4, 6)
         for a, layer in ((a2, model[2]), (a1, model[0])):
             g = F.conv_transpose2d(rule(a, g), layer.weight)
-        return g
+        return g.detach()
 
     for c in (2, 5, 2):  # the second time the same: nothing adds up
+        model.requires_grad_(c == 5)
         judge(answer, back(c, RULES["guided"]), {
             "this is the plain gradient": back(c, RULES["gradient"]),
             "this is the deconvnet's rule": back(c, RULES["deconvnet"]),

@@ -14,6 +14,9 @@ def check_cam_map(answer):
         judge(answer, want, {
             "a ReLU cut off what speaks against the class: CAM keeps it": want.relu(),
             "this is the mean over the channels: add them up": want / 6,
+            "negative weights count too, with their sign": torch.einsum("k,khw->hw", weights[c].relu(), maps),
+            "negative weights count too, with their sign, not as magnitudes":
+                torch.einsum("k,khw->hw", weights[c].abs(), maps),
         }, maps, weights, c, hint=f"take row c of the weights, add up weights[{c}, k] * maps[k] over k")  # fmt: skip
 
 
@@ -61,11 +64,11 @@ def check_plus_plus_weights(answer):
 
 def check_energy_inside(answer):
     """Exercise 08.4: `answer(heat (h,w), mask (H,W)) -> float`, the share of a stretched map in a mask."""
-    heat, mask = torch.tensor([[0.0, 4, 0], [1, 0, 2]]), torch.zeros(32, 48, dtype=torch.bool)
+    heat, mask = torch.tensor([[0.5, 4, 0.5], [1, 0.5, 2]]), torch.zeros(32, 48, dtype=torch.bool)
     mask[:16, 14:40] = True
 
-    def share(**how):
-        big = F.interpolate(heat[None, None], size=(32, 48), **how)[0, 0]
+    def share(less=0, **how):
+        big = F.interpolate(heat[None, None] - less, size=(32, 48), **how)[0, 0]
         return big[mask].sum() / big.sum()
 
     for scale in (1, 5):  # the share must not depend on the map's scale
@@ -73,5 +76,7 @@ def check_energy_inside(answer):
             "align_corners=True pulls the cells outwards: use False": share(mode="bilinear", align_corners=True),
             "the map was stretched without interpolation: use mode='bilinear'": share(mode="nearest"),
             "this is the mask's share of the picture, not the map's": mask.float().mean(),
+            "you scaled the map from min to max first, and that takes its lowest value from it":
+                share(less=0.5, mode="bilinear"),
         }, scale * heat, mask, tol=1e-3,
             hint="a share lies between 0 and 1: stretch the map, then the sum inside / the sum of all")  # fmt: skip

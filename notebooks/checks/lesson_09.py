@@ -26,18 +26,21 @@ def check_drop_map(answer):
     """Exercise 09.2: `answer(falls (P,), boxes, height, width) -> (height,width)`, the mean over covering boxes."""
     falls = torch.tensor([3.0, -1.0, 5.0, 2.0])
     boxes, height, width = [(0, 0, 3, 3), (0, 2, 3, 5), (1, 0, 4, 3), (1, 2, 4, 5)], 5, 7
-    means, sums, largest, last = torch.zeros(4, height, width)
+    means, sums, largest, last, beyond = torch.zeros(5, height, width)
     for i in range(height):
         for j in range(width):
             if here := [f for f, (a, b, c, d) in zip(falls, boxes, strict=True) if a <= i < c and b <= j < d]:
                 sums[i, j], largest[i, j], last[i, j] = sum(here), max(here), here[-1]
                 means[i, j] = sums[i, j] / len(here)
+            if here := [f for f, (a, b, c, d) in zip(falls, boxes, strict=True) if a <= i <= c and b <= j <= d]:
+                beyond[i, j] = sum(here) / len(here)
     judge(answer, means, {
         "this is the sum of the falls; divide by how many boxes cover the pixel": sums,
         "this is the largest fall over the boxes; the mean is wanted": largest,
         "divide each pixel by the number of boxes that cover it, not by the number of all boxes": sums / len(boxes),
         "a later box overwrites the earlier ones: add with +=": last,
-    }, falls, list(boxes), height, width, hint=f"pixel (1, 2) lies in all boxes: {means[1, 2]:.2f}")  # fmt: skip
+        "bottom and right are excluded, here each box has a row and a column too many": beyond,
+    }, falls, boxes, height, width, hint=f"pixel (1, 2) lies in all boxes: {means[1, 2]:.2f}")  # fmt: skip
 
 
 def check_worst_pair(answer):

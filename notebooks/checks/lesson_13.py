@@ -3,21 +3,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .kit import compare, net, noise, run
+from .kit import compare, net, noise, run, untouched
 
 
 def check_pointing(answer):
     """Exercise 13.1: `answer(heat (H,W), mask (H,W) bool) -> bool`, whether the highest value is inside."""
-    heat, inside, lowest = torch.zeros(5, 8), *torch.zeros(2, 5, 8, dtype=torch.bool)
-    heat[1, 6], heat[4, 0], inside[1, 6], lowest[4, 0] = 2.0, -3.0, True, True
-    assert run(answer, heat, inside), (
-        "the highest value is at row 1, column 6, where the mask is True: argmax()'s flat index is row * 8 + column."
+    heat = noise(7, 4)
+    heat[2, 3], heat[6, 1] = 3.0, -4.0
+    masks = torch.eye(28, dtype=torch.bool).view(28, 7, 4)  # each with one place: where does the answer look?
+    looked = [divmod(n, 4) for n, m in enumerate(masks) if run(answer, heat, m) or not run(answer, heat, ~m)]
+    assert len(looked) == 1, "only the place of the one highest value counts: is the mask True there?"
+    assert looked != [(6, 1)], "this is the largest magnitude, and the lowest value: the highest is wanted, with its sign."
+    assert looked == [(2, 3)], (
+        "the highest value is at row {}, column {}, but you look at row {}, column {}: argmax()'s flat index is row * 4 "
+        "+ column; a row and a column that were found each by itself need not meet there.".format(2, 3, *looked[0])
     )
-    assert not run(answer, heat, lowest), "the largest magnitude is not the highest value: leave the sign on."
-    for seed in range(6):
-        heat, mask = noise(7, 4, seed=seed), noise(7, 4, seed=seed + 10) < 0
-        best = max((float(heat[r, c]), bool(mask[r, c])) for r in range(7) for c in range(4))
-        assert bool(run(answer, heat, mask)) == best[1], "only the place of the one highest value counts."
 
 
 def check_deletion(answer):
@@ -44,15 +44,7 @@ def check_deletion(answer):
 def check_with_random_weights(answer):
     """Exercise 13.3: `answer(model, function)` runs function() with random weights and gives them back."""
     model = net(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Linear(96, 4))
-    own = {name: p.clone() for name, p in model.named_parameters()}
-    seen = {}
-
-    def given_back() -> bool:
-        """Whether the weights are the model's own again; makes them so."""
-        same = all(torch.equal(p, own[name]) for name, p in model.named_parameters())
-        for name, p in model.named_parameters():
-            p.data = own[name].clone()
-        return same
+    own, seen = {name: p.clone() for name, p in model.named_parameters()}, {}
 
     def look():
         seen.update((name, p.clone()) for name, p in model.named_parameters())
@@ -61,16 +53,19 @@ def check_with_random_weights(answer):
     def fail():
         raise KeyError("planted")
 
-    got, same = answer(model, look), given_back()
-    assert seen, "call function() while the weights are random."
-    for name in ("0.weight", "2.weight"):
-        assert not torch.equal(seen[name], own[name]), f"{name} was not random while function() ran."
-    assert got == 42, "return what function() returned."
-    assert same, "the weights were not given back: keep p.clone(), not a second name for the same memory."
-    raised = False
-    try:
-        answer(model, fail)
-    except KeyError:
-        raised = True
-    assert given_back(), "after an exception the weights are still random: give them back in a finally block."
-    assert raised, "an exception in function() must come through: finally, not except."
+    with untouched(model):
+        got = answer(model, look)
+        assert seen, "call function() while the weights are random."
+        for name, p in own.items():
+            kept, flat = (seen[name] - p).abs().max() < 1e-3 * p.abs().max(), seen[name].unique().numel() == 1
+            why = "nearly its own values" if kept else "the same number everywhere"
+            assert not kept and not flat, f"{name} was not random while function() ran: it had {why}."
+        assert got == 42, "return what function() returned."
+    with untouched(model):
+        try:
+            raised = answer(model, fail) and False
+        except KeyError:
+            raised = True
+        same = all(torch.equal(p, own[name]) for name, p in model.named_parameters())
+        assert same, "after an exception the weights are still random: give them back in a finally block."
+        assert raised, "an exception in function() must come through: finally, not except."
