@@ -111,7 +111,15 @@ class Late(nn.Module):
 
 def test_classes_are_counted_by_running():
     net, x = seeded(Late), noise(1, 3, 32, 32)
-    torch.testing.assert_close(vh.gradient(net, x, 7), by_autograd(net, x, lambda out: out[:, 7]))
+    slope = by_autograd(net, x, lambda out: out[:, 7])
+    torch.testing.assert_close(vh.gradient(net, x, 7), slope)
+    torch.testing.assert_close(vh.smoothgrad(net, x, 7, level=0.0, samples=2), slope)
+    torch.testing.assert_close(vh.occlusion(net, x, 7, patch=8, stride=8).score, net(x).detach()[:, 7])
+    curves = vh.insertion_deletion(net, x, 7, torch.rand(1, 32, 32), steps=2)
+    torch.testing.assert_close(curves.deletion[:, 0], net(x).detach().softmax(1)[:, 7])
+    assert int(vh.fool(net, x, "class 9", steps=1).target) == 9 and len(vh.categories(net)) == 10
+    with pytest.raises(ValueError, match="from 0 to 9"):
+        vh.smoothgrad(net, x, 10, samples=2)
 
 
 def test_labels_belong_to_a_head_of_their_length():
