@@ -315,6 +315,21 @@ def test_wrapped_nets_are_looked_through(lite):
         assert torch.equal(vh.activations(net, x, layer), vh.activations(lite, x, vh.layer_names(lite, nn.Conv2d)[0]))
 
 
+def test_a_normalisation_that_nobody_gave_is_said(lite):
+    with pytest.warns(UserWarning, match="This Sequential does not say .* what ImageNet has; net.viz = "):
+        vh.to_input("koala", small())
+    with pytest.warns(UserWarning, match="what efficientnet_lite0 has"):  # it may normalise a second time
+        vh.to_input("koala", nn.Sequential(nn.Identity(), lite))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mine = small()
+        mine.viz = vh.images.ModelInfo("mine", mean=(0.5,) * 3, std=(0.25,) * 3, input_size=32, resize_size=32)
+        for net in (mine, nn.DataParallel(mine), lite, Holder(lite), None):
+            vh.to_input("koala", net)
+    white = vh.to_input(Image.new("RGB", (40, 40), "white"), mine)
+    assert white.shape == (1, 3, 32, 32) and torch.equal(white, torch.full_like(white, 2))
+
+
 # --- nets that change what they are given ---
 def test_a_net_that_works_in_place_is_given_a_copy():
     net, x = InPlace(small()).eval(), noise(2, 3, 32, 32)

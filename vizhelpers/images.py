@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from .device import device as best_device
-from .device import device_of, info_of, quiet
+from .device import device_of, info_of, quiet, warn
 
 DATA = Path(os.environ.get("VIZHELPERS_DATA") or Path(__file__).resolve().parent.parent / "data")
 MIN_SIDE = 8  # pixels; below this no net of the series sees anything
@@ -178,6 +178,10 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     from torchvision.transforms import InterpolationMode, functional
     many = image if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4 else [image]
     place = device or (device_of(model) if isinstance(model, nn.Module) else best_device())
+    own = hasattr(model, "viz") or not isinstance(model, nn.Module) or "torchvision" in type(model).__module__
+    if not own and (not (part := info_of(model)) or len([*model.children()]) > 1):
+        warn(f"This {type(model).__name__} does not say how its pictures are normalised: taken is what "
+             f"{part.name if part else 'ImageNet'} has; net.viz = vh.images.ModelInfo(...) says it.")  # fmt: skip
     side, shorter, interpolation = expected(model, "input_size", "resize_size", "interpolation")
     sides = list(size) if isinstance(size, tuple | list) else [side if size is None else size]
     if len(sides) not in (1, 2) or not all(isinstance(s, int | np.integer) and s >= MIN_SIDE for s in sides):
