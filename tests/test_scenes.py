@@ -119,5 +119,5 @@ def test_scene_sources_and_refusals(tmp_path):
     refused(ValueError, "no objects", objects=[], **ok)
     refused(ValueError, "scale", objects=[red], scale=0, **ok)
     refused(ValueError, "size", objects=[red], size=(20.5, 20), **ok)
-    refused(ValueError, "too small", objects=[red], size=(4, 40), **ok)
+    refused(ValueError, "pictures have from 8 x 8", objects=[red], size=(4, 40), **ok)
     refused(ValueError, "background", objects=[red], background=(1, 2), **ok)

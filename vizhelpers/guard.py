@@ -1,6 +1,6 @@
 """What is checked of the arguments of every public function, in one place: the net, the pictures, types and counts.
-`vh.name` is the function behind this check. What torch or numpy raises comes out as one sentence that names the function
-and what it was given, the original behind it; an error of the user's own code comes out as it is."""
+`vh.name` is the function behind this check. What torch or numpy raises comes out as one sentence that names function
+and arguments, the original behind it; an error of the user's own code comes out as it is."""
 import inspect
 import sysconfig
 import traceback

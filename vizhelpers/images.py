@@ -132,8 +132,8 @@ def _decoded(source, label: str) -> Image.Image:
 
 def check_size(size: tuple[int, int], label: str) -> None:
     if min(size) < MIN_SIDE or math.prod(size) > MAX_PIXELS:
-        limits = f"at least {MIN_SIDE} x {MIN_SIDE} and at most {MAX_PIXELS // 10**6} million"
-        raise ValueError(f"{label} has {size[0]} x {size[1]} pixels, too small or too large: they are {limits}")
+        limits = f"from {MIN_SIDE} x {MIN_SIDE} to {MAX_PIXELS // 10**6} million"
+        raise ValueError(f"{label} has {size[0]} x {size[1]} pixels; pictures have {limits}")
 
 
 def _from_array(array: np.ndarray, label: str) -> Image.Image:  # 8-bit: L, RGB or RGBA
