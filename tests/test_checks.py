@@ -635,7 +635,7 @@ WRONG["stamps"] = [
     (lambda w, y, s, p, size: stamps(w.flip(2, 3), y, s, p, size), "upside down"),
     (lambda w, y, s, p, size: stamps(w, y, s, p, size, cut=False), "shape"),
     (lambda w, y, s, p, size: stamps(w, y, s, p, size) + 0.1, "overlapping stamps add up"),
-    (lambda *a: stamps(*a, cut=False)[:, :, : a[4][0], : a[4][1]], r"begins at row r \* stride - padding"),
+    (lambda *a: stamps(*a, cut=False)[:, :, : a[4][0], : a[4][1]], "cut the padding off at the top and left"),
     (lambda w, y, s, p, size: stamps(w, y, s, p, size, add=False), "overlapping stamps add up"),
     (lambda w, y, s, p, size: stamps(w, y.relu_(), s, p, size), "changed its input"),
 ]
@@ -746,7 +746,7 @@ WRONG["smoothgrad"] = [
     (lambda m, x, c, v, n: smooth(m, x, c, v, n - 1), "plain gradient|saw 299"),
     (lambda *a: smooth(*a, draw=always(torch.randn_like)), "the same in every sample"),
     (lambda *a: smooth(*a, draw=lambda x: torch.randn(1, 1, *x.shape[2:])), "the same in every colour"),
-    (lambda *a: smooth(*a, draw=lambda x: torch.randn(1)), "the same in every colour|row"),
+    (lambda *a: smooth(*a, draw=lambda x: torch.randn(1)), "the same in every colour"),
     (lambda *a: smooth(*a, draw=lambda x: torch.randn(1, 3, 1, 1)), "the same in every row"),
 ]
 def by_trapezoids(model, x, baseline, c, steps):
@@ -1009,7 +1009,7 @@ WRONG["cam_map"] = [
     (lambda m, w, c: torch.einsum("khw,k->hw", m, w[c - 1]), "row c"),
     (lambda m, w, c: (w[c][:, None, None] * m).mean(0), "mean over the channels"),
     (lambda m, w, c: m.mul_(w[c][:, None, None]).sum(0), "changed its input"),
-    (lambda m, w, c: (w[:, c][:, None, None] * m[:4]).sum(0), "row c of the weights|takes column c"),
+    (lambda m, w, c: (w[:, c][:, None, None] * m[:4]).sum(0), "take row c of the weights"),
     (lambda m, w, c: (w[c].relu()[:, None, None] * m).sum(0), "negative weights count too"),
 ]
 RIGHT["grad_cam"] = [grad_cam, lambda m, x, c, layer: vh.grad_cam(m, x, c, layer=layer)[0]]

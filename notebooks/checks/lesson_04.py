@@ -38,6 +38,8 @@ def check_stamps(answer):
         judge(answer, truth, {
             f"{case} the last rows or columns, which no whole stride reached, are missing: begin with the input's size":
                 F.conv_transpose2d(y, weight, None, stride, padding),
+            f"{case} cut the padding off at the top and left, too":
+                F.conv_transpose2d(y, weight, None, stride)[:, :, : size[0], : size[1]],
             "the stamps are upside down: do not flip the filters":
                 torch.nn.grad.conv2d_input(a.shape, weight.flip(2, 3), y, stride, padding),
         }, weight, y, stride, padding, size, hint=f"{case} the stamp of y[n, k, r, c] begins at row "

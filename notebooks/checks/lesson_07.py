@@ -34,7 +34,7 @@ def check_guided(answer):
         g = model[5].weight[c].view(1, 5, 4, 6)
         for a, layer in ((a2, model[2]), (a1, model[0])):
             g = nn.functional.conv_transpose2d(rule(a, g), layer.weight)
-        return g.detach()
+        return g
 
     for c in (2, 5, 2):  # the second time the same: nothing adds up
         model.requires_grad_(c == 5)
