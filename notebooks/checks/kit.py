@@ -41,14 +41,14 @@ def watched(thing, number: int):
         yield "a hook is left in the model: remove it when the model has run, in `finally:`", lambda: hooks(thing)
         yield "the model's mode (train or eval) has changed: give it back", lambda: [m.training for m in modules]
         yield f"the model's parameters have a .grad now, {use}", lambda: [plain(p.grad) for p in thing.parameters()]
-        yield "the parameters' requires_grad has changed", lambda: [p.requires_grad for p in thing.parameters()]
+        yield "a parameter's requires_grad has changed: undo it", lambda: [p.requires_grad for p in thing.parameters()]
         yield ("the weights were not given back as they were: keep p.clone(), not a second name for the same memory",
                lambda: plain(thing.state_dict()))  # fmt: skip
         for m in modules:
             for name in {"forward", *(name for name in vars(m) if name[0] != "_" and name != "training")}:
                 yield f"a layer's `{name}` has changed: put it back", lambda m=m, n=name: plain(getattr(m, n, None))
     elif isinstance(thing, Tensor | np.ndarray | dict | list):
-        copy = "work on a copy, such as x.clone()" if isinstance(thing, Tensor) else "work on a copy, x.copy()"
+        copy = "work on a copy, such as x.clone()" if isinstance(thing, Tensor) else "work on a copy, such as x.copy()"
         yield f"your function changed its input (number {number}): {copy}", lambda: plain(thing)
         parts = thing.values() if isinstance(thing, dict) else [thing] if isinstance(thing, Tensor) else thing
         for t in (part for part in parts if isinstance(part, Tensor)):
