@@ -28,37 +28,32 @@ def plain(thing):
     if isinstance(thing, Tensor | np.ndarray):
         array = thing.detach().cpu().numpy() if isinstance(thing, Tensor) else thing
         return array.dtype, array.shape, array.tobytes()
-    if isinstance(thing, dict):
-        return [(key, plain(value)) for key, value in thing.items()]
-    return [*map(plain, thing)] if isinstance(thing, list | tuple) else thing
+    if isinstance(thing, dict | list | tuple):
+        return [*map(plain, thing.items() if isinstance(thing, dict) else thing)]
+    return thing
 
 
 def watched(thing, number: int):
     """(what to say, a look at what must stay) of one thing that an answer is given."""
     if isinstance(thing, nn.Module):
-        modules = [*thing.modules()]
+        modules, use = [*thing.modules()], "because of backward(): use torch.autograd.grad"
         yield "the model has other modules now: put the old ones back", lambda: [*thing.modules()]
         yield "a hook is left in the model: remove it when the model has run, in `finally:`", lambda: hooks(thing)
-        yield ("the model's mode (train or eval) has changed: give it back, as vh.evaluating(model) does",
-               lambda: [m.training for m in modules])  # fmt: skip
-        yield ("the model's parameters have a .grad now, because of backward(): use torch.autograd.grad",
-               lambda: [plain(p.grad) for p in thing.parameters()])  # fmt: skip
-        yield ("the parameters' requires_grad has changed: leave it as it was",
-               lambda: [p.requires_grad for p in thing.parameters()])  # fmt: skip
+        yield "the model's mode (train or eval) has changed: give it back", lambda: [m.training for m in modules]
+        yield f"the model's parameters have a .grad now, {use}", lambda: [plain(p.grad) for p in thing.parameters()]
+        yield "a parameter's requires_grad has changed: undo it", lambda: [p.requires_grad for p in thing.parameters()]
         yield ("the weights were not given back as they were: keep p.clone(), not a second name for the same memory",
                lambda: plain(thing.state_dict()))  # fmt: skip
         for m in modules:
-            for flag in {"forward", *(f for f in vars(m) if f[0] != "_" and f != "training")}:
-                yield (f"a layer's `{flag}` has changed: put the old one back", lambda m=m, f=flag: plain(getattr(m, f, None)))
+            for name in {"forward", *(name for name in vars(m) if name[0] != "_" and name != "training")}:
+                yield f"a layer's `{name}` has changed: put it back", lambda m=m, n=name: plain(getattr(m, n, None))
     elif isinstance(thing, Tensor | np.ndarray | dict | list):
-        copy = "copy" if isinstance(thing, dict | list | np.ndarray) else "clone"
-        yield (f"your function changed its input (number {number}): work on a copy, such as x.{copy}()",
-               lambda: plain(thing))  # fmt: skip
-        parts = thing.values() if isinstance(thing, dict) else thing if isinstance(thing, list) else [thing]
-        for t in [t for t in parts if isinstance(t, Tensor)]:
+        copy = "work on a copy, such as x.clone()" if isinstance(thing, Tensor) else "work on a copy, such as x.copy()"
+        yield f"your function changed its input (number {number}): {copy}", lambda: plain(thing)
+        parts = thing.values() if isinstance(thing, dict) else [thing] if isinstance(thing, Tensor) else thing
+        for t in (part for part in parts if isinstance(part, Tensor)):
             yield "the input requires a gradient now, and .grad adds up: use a fresh leaf", lambda t=t: t.requires_grad
-            yield ("the input has a .grad now, because of backward(): use torch.autograd.grad",
-                   lambda t=t: plain(t.grad))  # fmt: skip
+            yield "the input has a .grad now: use a fresh leaf, or torch.autograd.grad", lambda t=t: plain(t.grad)
 
 
 @contextmanager
@@ -91,6 +86,14 @@ def run(answer, *given):
     return got
 
 
+def error_of(answer, *given):
+    """The error that it ends in, else None."""
+    try:
+        answer(*given)
+    except Exception as error:
+        return error
+
+
 def several(got, *names: str):
     """The parts of an answer that has more than one."""
     number = {2: "two", 3: "three"}[len(names)]
@@ -102,9 +105,9 @@ def several(got, *names: str):
 def compare(got, want, slips=None, hint: str = "", tol: float = 1e-4) -> None:
     """`got` must be `want` to `tol` of its largest value, else the sentence of the slip that it equals is said."""
     try:
-        got = torch.stack([*got]) if isinstance(got, list | tuple) and isinstance(got[0], Tensor) else got
+        got = torch.stack([*got]) if isinstance(got, list | tuple) and got and isinstance(got[0], Tensor) else got
         got = torch.as_tensor(got.copy() if isinstance(got, np.ndarray) else got).detach().float().cpu()
-    except (TypeError, ValueError, RuntimeError, IndexError):
+    except (TypeError, ValueError, RuntimeError):
         raise AssertionError(f"return numbers, not a {type(got).__name__}.") from None
     assert not got.isnan().any(), "there is a NaN, as from 0 / 0: where do you divide by what can be 0?"
 

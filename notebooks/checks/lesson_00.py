@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .kit import calls, compare, hooks, judge, net, noise, run
+from .kit import calls, compare, error_of, hooks, judge, net, noise, run
 
 
 def small_net() -> nn.Sequential:
@@ -69,10 +69,7 @@ def check_share_cut(answer):
                 "that is the share that is not negative": 1 - share,
                 "this is a number of values; divide by how many there are": (output < 0).sum(),
             }, model, x, name, hint=f"for {name!r} count what is < 0, of all values")  # fmt: skip
-    try:  # five channels where the net takes three
-        error = answer(model, torch.zeros(1, 5, 7, 9), "features.1")
-    except Exception as raised:
-        error = raised
+    error = error_of(answer, model, torch.zeros(1, 5, 7, 9), "features.1")  # five channels where the net takes three
     assert not hooks(model), "when the model raises an error, your hook stays: remove it in `finally:`."
     assert isinstance(error, RuntimeError), "the model's error must come through: `finally:`, not `except:`."
 

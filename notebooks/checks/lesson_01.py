@@ -20,31 +20,29 @@ def check_filter_to_rgb(answer):
             "divide by the largest magnitude, not by the largest weight: here -0.5 is the strongest": 0.5 + w / 0.6,
             "each channel has a scale of its own, which changes the colours": 0.5 + w / w.abs().amax((0, 1)) / 2,
             "values must lie in 0..1: halve them and add 0.5": 2 * w,
-        } | {f"clamp(min={least}) makes a weak filter too grey: clamp by far less, such as 1e-12":
-             0.5 + w / max(1, 2 * least / max(scale, 1e-9)) for least in (0.1, 0.01, 0.001)}, weights * scale, hint="0.5 + w / (2 * largest magnitude), and what keeps that from 0 must be tiny")  # fmt: skip
+        } | {
+            f"clamp(min={least}) makes a weak filter too grey: clamp by far less, such as 1e-12":
+            0.5 + w / max(1, 2 * least / max(scale, 1e-9)) for least in (0.1, 0.01, 0.001)
+        }, weights * scale, hint="0.5 + w / (2 * largest magnitude), what keeps that from 0 must be tiny")  # fmt: skip
 
 
 def check_ring_share(answer):
     """Exercise 01.2: `answer(magnitude (S,S), low, high) -> float`, the share of energy with low <= radius < high."""
     magnitude = noise(16, 16).abs() + 0.1  # 16, so that radius 0.25 is exact
 
-    def energy(low, high, power=2, middle=8, unit=16, inside=lambda low, r, high: low <= r < high):
+    def share(low, high, power=2, middle=8, unit=16, inside=lambda low, r, high: low <= r < high, part=True):
         cells = [(float(magnitude[i, j]) ** power, math.hypot(i - middle, j - middle) / unit)
                  for i in range(16) for j in range(16)]  # fmt: skip
-        return sum(e for e, radius in cells if inside(low, radius, high)), sum(e for e, _ in cells)
-
-    def share(*ring, **how):
-        part, whole = energy(*ring, **how)
-        return part / whole
+        return sum(e for e, r in cells if inside(low, r, high)) / (sum(e for e, _ in cells) if part else 1)
 
     for ring in ((0.1, 0.3), (0.0, 0.25), (0.25, 0.8), (0.0, 1.0)):  # the last one holds everything
         judge(answer, share(*ring), {
             "energy is the magnitude squared": share(*ring, power=1),
             "zero frequency lies in the middle, at [S // 2, S // 2], not in the corner": share(*ring, middle=0),
             "the radius is in cycles per pixel: divide the distance in samples by S": share(*ring, unit=1),
-            "divide by the energy of all frequencies": energy(*ring)[0],
-            "radius `high` lies outside: low <= radius < high": share(*ring, inside=lambda low, r, high: low <= r <= high),
-            "radius `low` lies inside: low <= radius < high": share(*ring, inside=lambda low, r, high: low < r < high),
+            "divide by the energy of all frequencies": share(*ring, part=False),
+            "`high` lies outside: low <= radius < high": share(*ring, inside=lambda low, r, high: low <= r <= high),
+            "`low` lies inside: low <= radius < high": share(*ring, inside=lambda low, r, high: low < r < high),
         }, magnitude, *ring, hint="the share of the energy between {} and {}".format(*ring))  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Checks of the exercises of lesson 02_inside_the_layers."""
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .kit import calls, compare, judge, net, noise, run, several
@@ -20,7 +19,7 @@ def check_channel_response(answer):
                 "the mean came before the ReLU: take the positive part of every unit first": out.mean((2, 3)).relu(),
                 "these are magnitudes: a negative output counts 0, take relu, not abs": out.abs().mean((2, 3)),
                 "this is the maximum, not the mean": out.relu().amax((2, 3)),
-            }, model, x, model[number], hint="the mean over positions of the positive output of this layer")  # fmt: skip
+            }, model, x, model[number], hint="the mean over positions of the positive output of the layer")  # fmt: skip
 
 
 def check_receptive_field(answer):
@@ -30,17 +29,13 @@ def check_receptive_field(answer):
         "jump": "the jump is the product of all strides so far",
         "start": "start goes down by padding * jump, with the jump from before this layer",
     }
-    for chain in (
-        [(3, 1, 1, 1)],
-        [(3, 1, 1, 1), (3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)],
-        [(11, 4, 2, 1), (3, 2, 0, 1), (5, 1, 2, 1)],
-        [(3, 2, 1, 1), (3, 1, 4, 4), (3, 2, 0, 2)],
-        [(1, 1, 0, 1), (7, 2, 3, 1), (3, 2, 1, 1), (1, 1, 0, 1)],
-    ):
+    for chain in ([(3, 1, 1, 1)], [(3, 1, 1, 1), (3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)],
+                  [(11, 4, 2, 1), (3, 2, 0, 1), (5, 1, 2, 1)], [(3, 2, 1, 1), (3, 1, 4, 4), (3, 2, 0, 2)],
+                  [(1, 1, 0, 1), (7, 2, 3, 1), (3, 2, 1, 1), (1, 1, 0, 1)]):  # fmt: skip
         x = torch.ones(1, 1, 600, dtype=torch.float64, requires_grad=True)  # the oracle: what the gradient reaches
         out = x
         for kernel, stride, padding, dilation in chain:
-            out = F.conv1d(out, torch.ones(1, 1, kernel, dtype=torch.float64), None, stride, padding, dilation)
+            out = torch.conv1d(out, torch.ones(1, 1, kernel, dtype=torch.float64), None, stride, padding, dilation)
         middle = out.shape[2] // 2
         here, next_one = (torch.autograd.grad(out[0, 0, unit], x, retain_graph=True)[0][0, 0].nonzero()
                           for unit in (middle, middle + 1))  # fmt: skip
@@ -70,17 +65,16 @@ def check_separating_channel(answer):
     member = torch.arange(20) % 4 == 1
     noisy = noise(20, 12, seed=11).sigmoid()
     noisy[member, 7] += 0.6
-    sparse = torch.zeros(8, 3)  # ties at 0, as after a ReLU
-    sparse[0, 0] = 1.0
-    sparse[0, 1], sparse[5, 1] = 9.0, 8.0
-    sparse[:, 2] = torch.tensor([0.3, 0.2, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    for responses, inside in ((noisy, member), (sparse, torch.arange(8) < 2)):
+    sparse = torch.tensor([[1.0, 9.0, 0.3], [0.0, 0.0, 0.2], [0.0, 0.0, 0.9], [0.0, 0.0, 0.8], [0.0, 0.0, 0.7],
+                           [0.0, 8.0, 0.6], [0.0, 0.0, 0.5], [0.0, 0.0, 0.4]])  # fmt: skip
+    for responses, inside in ((noisy, member), (sparse, torch.arange(8) < 2)):  # sparse: ties at 0, as after a ReLU
         auc = []
         for column in responses.T:
             wins = [(p > q) + 0.5 * (p == q) for p in column[inside].tolist() for q in column[~inside].tolist()]
             auc.append(sum(wins) / len(wins))
         best = max(range(len(auc)), key=auc.__getitem__)
         channel, mine = several(run(answer, responses, inside), "channel", "auc")
-        compare(channel, best, {"this is the channel with the lowest AUC": auc.index(min(auc))}, hint="the channel with the highest AUC, which is no difference of means")
-        turned = {"this is the AUC the other way round: how often is the member higher?": 1 - auc[best]}
-        compare(mine, auc[best], turned, hint="the AUC: a tie counts one half, and the mean is over all pairs")
+        compare(channel, best, {"this is the channel with the lowest AUC": auc.index(min(auc))},
+                hint="the channel with the highest AUC, which is no difference of means")  # fmt: skip
+        compare(mine, auc[best], {"this is the AUC the other way round: is the member higher?": 1 - auc[best]},
+                hint="the AUC: a tie counts one half, and the mean is over all pairs")  # fmt: skip

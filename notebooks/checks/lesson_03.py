@@ -63,9 +63,8 @@ def check_trustworthiness(answer):
         "the penalty is not scaled: 2 / (n k (2n - 3k - 1))": 1 - penalty(high, low),
         "this is the penalty: trustworthiness is 1 minus it": scale * penalty(high, low),
         "ranks start at 1: the nearest other row has rank 1, not 0": 1 - scale * penalty(high - 1, low),
-        "only k - 1 others count: leave out the row itself, then take k neighbours on the map":
-            1 - scale * penalty(high, low, most=k - 1),
+        "only k - 1 others count: leave out the row itself, then take k": 1 - scale * penalty(high, low, most=k - 1),
         "k + 1 neighbours on the map count: ranks 1 to k": 1 - scale * penalty(high, low, most=k + 1),
         "the features are ranked by cosine: all distances are Euclidean": 1 - scale * penalty(cosine, low),
-    }, f, points, k, hint="of the k nearest on the map, what each one's rank among the features is above k")  # fmt: skip
+    }, f, points, k, hint="of the k nearest on the map, what their ranks among the features are above k")  # fmt: skip
     judge(answer, 1.0, {}, f, f, k, hint="a map that is the features themselves")

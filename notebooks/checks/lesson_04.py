@@ -1,5 +1,6 @@
 """Checks of the exercises of lesson 04_deconvnet."""
-import numpy as np
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,8 +21,7 @@ def check_unpool(answer):
         y = noise(*pooled.shape, seed=2)
         (truth,) = torch.autograd.grad(pooled, a, y)  # pooling picks, so its gradient puts back, and adds
         judge(answer, truth, {
-            "where several windows share a winner the result is not their sum: add instead of writing (scatter_add_)":
-                overwritten(y, switches, shape),
+            "where windows share a winner it is not their sum: use scatter_add_": overwritten(y, switches, shape),
             "each value is spread over its window: only the place of its maximum gets it": F.interpolate(y, shape[2:]),
         }, y, switches, shape[2:], hint="not every value is where its maximum was; a switch is row * W + column of the "
             "pooling's *input*, for each picture and channel by itself")  # fmt: skip
@@ -38,21 +38,17 @@ def check_stamps(answer):
         judge(answer, truth, {
             f"{case} the last rows or columns, which no whole stride reached, are missing: begin with the input's size":
                 F.conv_transpose2d(y, weight, None, stride, padding),
+            f"{case} cut the padding off at the top and left, too":
+                F.conv_transpose2d(y, weight, None, stride)[:, :, : size[0], : size[1]],
             "the stamps are upside down: do not flip the filters":
                 torch.nn.grad.conv2d_input(a.shape, weight.flip(2, 3), y, stride, padding),
-            f"{case} everything lies too far down and right: cut the padding off at the top and left, too":
-                torch.nn.grad.conv2d_input((2, 3, size[0] + 2 * padding, size[1] + 2 * padding), weight, y, stride)[
-                    :, :, : size[0], : size[1]],
         }, weight, y, stride, padding, size, hint=f"{case} the stamp of y[n, k, r, c] begins at row "
             "r * stride - padding of the input; overlapping stamps add up, what hangs over is cut off")  # fmt: skip
 
 
 def walk_back(chain, x, channel, *, relu=lambda g, a: g.relu(), overwrite=False, size=torch.relu, place=lambda p: p):
     """The deconvnet, every step back as the gradient of that step alone, but for the ReLU."""
-    inputs = [x]
-    for layer in chain:
-        inputs.append(layer(inputs[-1].clone()))
-    top = inputs.pop()
+    *inputs, top = (chain[:n](x.clone()) for n in range(len(chain) + 1))
     units = top[:, channel].flatten(1)
     strongest = F.one_hot(place(units.argmax(1)), units.shape[1])
     g = torch.zeros_like(top)
@@ -61,11 +57,9 @@ def walk_back(chain, x, channel, *, relu=lambda g, a: g.relu(), overwrite=False,
         if isinstance(layer, nn.ReLU):
             g = relu(g, a)
         elif isinstance(layer, nn.MaxPool2d) and overwrite:
-            switches = F.max_pool2d(a, layer.kernel_size, layer.stride, return_indices=True)[1]
-            g = overwritten(g, switches, a.shape)
+            g = overwritten(g, F.max_pool2d(a, layer.kernel_size, layer.stride, return_indices=True)[1], a.shape)
         else:
-            leaf = a.clone().requires_grad_()
-            (g,) = torch.autograd.grad(layer(leaf), leaf, g)
+            g = torch.autograd.functional.vjp(layer, a, g)[1]
     return g
 
 
@@ -77,13 +71,12 @@ def check_deconvnet(answer):
             nn.Conv2d(8, 5, 3, padding=1), seed=4),
         net(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3), nn.ReLU(), seed=4),
     ):  # fmt: skip
-        def back(chain=chain, **how):
-            return walk_back(chain, x, 2, **how)
-
+        back = partial(walk_back, chain, x, 2)
         if len(chain) == 6:  # the faint picture has no positive unit in this channel
             chain[5].bias[2] -= 0.1 + chain(x[2:])[:, 2].max()
         got, want = run(answer, chain, x, 2), back()
-        wrong = [n for n in (0, 1) if np.shape(got) == want.shape and not torch.allclose(got[n], want[n], 0, 1e-4)]
+        fits = isinstance(got, Tensor) and got.shape == want.shape
+        wrong = [n for n in (0, 1) if fits and not torch.allclose(got[n], want[n], 0, 1e-4)]
         compare(got, want, {
             "nearly: you keep g where the *activation* was positive: that is the gradient. Keep g where g is positive":
                 back(relu=lambda g, a: g * (a > 0)),
@@ -92,10 +85,8 @@ def check_deconvnet(answer):
             "nearly: the ReLU on the way down is missing": back(relu=lambda g, a: g),
             "nearly: where windows share a maximum, one overwrites the other: use vh.unpool": back(overwrite=True),
             "the pattern is right but its size is not: start with the unit's own value": back(size=torch.ones_like),
-            "start with the value after the ReLU, which is 0 where even the strongest unit is negative":
-                back(size=lambda v: v),
-            "all pictures start at picture 0's place: each picture has its own strongest unit":
-                back(place=lambda p: p[:1].expand(3)),
+            "start with the value after the ReLU: 0 if even the strongest is negative": back(size=lambda v: v),
+            "all start at picture 0's place: each picture has its own": back(place=lambda p: p[:1].expand(3)),
         }, hint=f"picture {wrong[0]} starts at the wrong place: each picture has its own strongest unit"
             if len(wrong) == 1 else "start with zeros everywhere but at the strongest unit of each picture's "
             "channel, then go through the layers backwards, without any bias")  # fmt: skip

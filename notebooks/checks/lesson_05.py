@@ -40,22 +40,19 @@ def check_smoothgrad(answer):
         got = run(answer, model, x, 1, 0.1, 300)
     copies = torch.cat([seen for seen, _ in runs])
     assert len(copies) == 300, f"asked for 300 samples, your net saw {len(copies)} pictures."
-    drawn = copies - x
-    first, last = drawn[:150].std(), drawn[150:].std()
-    spread, sigma = float(drawn.std()), 0.1 * float(x.max() - x.min())
+    drawn, sigma = copies - x, 0.1 * float(x.max() - x.min())
+    first, last, spread = drawn[:150].std(), drawn[150:].std(), float(drawn.std())
     assert spread > 1e-6, "every copy is the same: add noise of the given level."
     for axis, name in enumerate(("sample", "colour", "row", "column")):
-        again = drawn.diff(dim=axis).abs().max() < 1e-4
-        assert not again, f"the noise is the same in every {name}: draw anew for each, torch.randn_like(x)."
+        differ = drawn.diff(dim=axis).abs().max() > 1e-4
+        assert differ, f"the noise is the same in every {name}: draw anew for each, torch.randn_like(x)."
     assert abs(spread - 0.1) > 0.01, "the level is a share of the picture's range: sigma = level * (max - min)."
     assert abs(last / first - 1) < 0.2, "the noise grows from sample to sample: add it to x, not to the last copy."
-    assert abs(spread / sigma - 1) < 0.05, (
-        f"the noise has a deviation of {spread:.3f}; it should be level * (max - min) = {sigma:.3f}, from randn."
-    )
+    wanted = f"it should be level * (max - min) = {sigma:.3f}, from randn"
+    assert abs(spread / sigma - 1) < 0.05, f"the noise has a deviation of {spread:.3f}; {wanted}."
     each = gradients(model, copies, 1)
-    want = each.mean(0, keepdim=True)
-    slips = {signed: each.abs().mean(0, keepdim=True), "divide by the number of samples": want * 300}
-    compare(got, want, slips, hint="the mean gradient over the copies that your net saw")
+    slips = {signed: each.abs().mean(0, keepdim=True), "divide by the number of samples": each.sum(0, keepdim=True)}
+    compare(got, each.mean(0, keepdim=True), slips, hint="the mean gradient over the copies that your net saw")
 
 
 class Cubes(nn.Module):
@@ -79,7 +76,6 @@ def check_integrated_gradients(answer):
         compare(got, want, {
             "multiply the mean gradient by the way (x - baseline)": want / (x - base),
             "multiply by (x - baseline), not by x": want / (x - base) * x,
-            "multiply by (x - baseline), not (baseline - x)": -want,
             f"this is gradient x input at the picture itself: {at_the_end}": 3 * w * x**3,
             f"these gradients are all from the picture itself: {at_the_end}": 3 * w * x**2 * (x - base),
             "the path starts at 0 here: start at the baseline": w * x**2 * (x - base),

@@ -44,11 +44,9 @@ def check_sizes(answer):
     for mine, (name, want) in zip(got, sizes(steps).items(), strict=True):
         compare(mine, want, {
             f"{name} is in units of 0..1: multiply by 255": want / 255,
-            f"this is the {name} of the floating point picture: a file holds whole numbers, so round to levels first":
-                sizes(change)[name],
-            f"{name} comes from uint8, which has no negative numbers, 3 - 5 becomes 254; subtract as float or int":
-                sizes(steps % 256)[name],
-            f"this is the {name} of the rounded difference: round both pictures, then subtract": sizes(change.round())[name],
+            f"{name} is of the floating point picture: a file holds whole numbers, so round": sizes(change)[name],
+            f"{name} comes from uint8, where 3 - 5 becomes 254: subtract as float or int": sizes(steps % 256)[name],
+            f"{name} is of the rounded difference: round both pictures, then subtract": sizes(change.round())[name],
             "linf is the largest magnitude, also of what became darker": steps.amax(1),
         }, hint=f"{name}, one number per picture")  # fmt: skip
 
@@ -72,11 +70,11 @@ def check_escape(answer):
         mine, taken = several(run(answer, model, pixels, length, most), "the changed pixels", "the steps taken")
         uphill = ((torch.as_tensor(mine).detach() - pixels) * slope).sum() > 0
         assert not uphill, "the net gets surer of its class: this goes uphill, subtract the step."
-        late = f"all {most} steps were taken although the winner changed after {number}: test it before every step."
-        assert taken != most or number == most, late
+        late = f"all {most} steps were taken although the winner changed after {number}: test it before every step"
+        assert taken != most or number == most, f"{late}."
         compare(taken, number, hint=f"the winner changes after {number} steps of length {length:g} (limit {most})")
         compare(mine, want, {
             "values leave 0..1: clip after every step, .clamp(0, 1)": walk(ends=(-9, 9))[0],
-            "this goes down in the logit, which leaves out the other class: take log_softmax first": walk(weight[own])[0],
+            "this goes down in the logit, which leaves out the others: take log_softmax": walk(weight[own])[0],
         }, tol=5e-4, hint="the number of steps is right, the picture is not: go against the gradient of the first "
             "winner's log-probability, length / 255 a step")  # fmt: skip

@@ -1,6 +1,5 @@
 """Checks of the exercises of lesson 08_class_activation_maps."""
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from .kit import judge, net, noise
@@ -15,8 +14,6 @@ def check_cam_map(answer):
             "a ReLU cut off what speaks against the class: CAM keeps it": want.relu(),
             "this is the mean over the channels: add them up": want / 6,
             "negative weights count too, with their sign": torch.einsum("k,khw->hw", weights[c].relu(), maps),
-            "negative weights count too, with their sign, not as magnitudes":
-                torch.einsum("k,khw->hw", weights[c].abs(), maps),
         }, maps, weights, c, hint=f"take row c of the weights, add up weights[{c}, k] * maps[k] over k")  # fmt: skip
 
 
@@ -34,12 +31,10 @@ def check_grad_cam(answer):
         judge(answer, signed.relu(), {
             "the last step is missing: keep only the positive part of the sum": signed,
             "alpha is the mean of the gradient, not its sum": signed.relu() * a[0].numel(),
-            "each unit is multiplied by its own gradient: average the gradient over a channel's positions first":
-                (g * a).sum(0).relu(),
+            "each unit is multiplied by its own gradient: average it over a channel first": (g * a).sum(0).relu(),
             "the ReLU comes last: first add up, signed": (alpha * a).relu().sum(0),
             "negative alphas count too: no ReLU on alpha": (alpha.relu() * a).sum(0).relu(),
-            "an in-place ReLU behind the layer rewrote what your hook kept: let the hook return a clone":
-                (alpha * a.relu()).sum(0).relu(),
+            "an in-place ReLU rewrote what your hook kept: let it return a clone": (alpha * a.relu()).sum(0).relu(),
         }, model, x, c, model[number], hint="relu(sum over k of alpha_k * A_k), for class c")  # fmt: skip
 
 
@@ -68,7 +63,7 @@ def check_energy_inside(answer):
     mask[:16, 14:40] = True
 
     def share(less=0, **how):
-        big = F.interpolate(heat[None, None] - less, size=(32, 48), **how)[0, 0]
+        big = nn.functional.interpolate(heat[None, None] - less, size=(32, 48), **how)[0, 0]
         return big[mask].sum() / big.sum()
 
     for scale in (1, 5):  # the share must not depend on the map's scale
@@ -76,7 +71,6 @@ def check_energy_inside(answer):
             "align_corners=True pulls the cells outwards: use False": share(mode="bilinear", align_corners=True),
             "the map was stretched without interpolation: use mode='bilinear'": share(mode="nearest"),
             "this is the mask's share of the picture, not the map's": mask.float().mean(),
-            "you scaled the map from min to max first, and that takes its lowest value from it":
-                share(less=0.5, mode="bilinear"),
+            "scaled from min to max, the map has lost its lowest value: use it as it is": share(0.5, mode="bilinear"),
         }, scale * heat, mask, tol=1e-3,
             hint="a share lies between 0 and 1: stretch the map, then the sum inside / the sum of all")  # fmt: skip

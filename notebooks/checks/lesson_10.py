@@ -1,6 +1,4 @@
 """Checks of the exercises of lesson 10_activation_maximization."""
-from itertools import pairwise
-
 import torch
 
 from .kit import compare, judge, noise, run
@@ -9,11 +7,7 @@ from .kit import compare, judge, noise, run
 def check_total_variation(answer):
     """Exercise 10.1: `answer(image) -> (N,)`, mean squared differences down plus across."""
     image = noise(2, 3, 5, 7).sigmoid().double()
-    down, across = [], []
-    for picture in image.tolist():
-        down.append([c[i + 1][j] - c[i][j] for c in picture for i in range(4) for j in range(7)])
-        across.append([c[i][j + 1] - c[i][j] for c in picture for i in range(5) for j in range(6)])
-    down, across = torch.tensor(down), torch.tensor(across)  # (2, 84) and (2, 90)
+    down, across = (image[:, :, 1:] - image[:, :, :-1]).flatten(1), (image[..., 1:] - image[..., :-1]).flatten(1)
     d, a = down.square().mean(1), across.square().mean(1)
     judge(answer, d + a, {
         "only the neighbours down are compared: add the other direction": d,
@@ -59,12 +53,12 @@ def check_dream_step(answer):
 def check_stages(answer):
     """Exercise 10.3: `answer(final, stages, growth) -> [sides]`, the last one exactly the final one."""
     for final, stages, growth in ((224, 4, 1.2), (416, 12, 1.2), (100, 1, 2.0), (160, 3, 2.0)):
-        got = [*map(float, run(answer, final, stages, growth))]
+        got = [*run(answer, final, stages, growth)]
         assert len(got) == stages, f"there are {stages} stages, but {len(got)} sides."
-        whole = all(float(side).is_integer() for side in got)
-        assert whole, "a side is a whole number of pixels: round it."
+        assert all(side == int(side) for side in got), "a side is a whole number of pixels: round it."
+        got = [*map(int, got)]
         assert stages == 1 or got[0] <= got[-1], "the coarse stage comes first: turn the order round."
         assert got[-1] == final, f"the last stage has the final side, {final}, not {got[-1]}."
         want = [round(final / growth**n) for n in reversed(range(stages))]
-        close = all(abs(a - b / growth) <= 1 for a, b in pairwise(got))  # rounded from the final side or step by step
+        close = all(abs(a - b / growth) <= 1 for a, b in zip(got, got[1:]))  # rounding step by step, too
         assert close, f"for ({final}, {stages}, {growth}) the sides are about {want}, not {got}."

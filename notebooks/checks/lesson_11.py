@@ -55,13 +55,13 @@ def check_any_size(answer):
         got = run(answer, halving, x)
         assert tuple(got.shape) == tuple(x.shape), f"the shape should be that of the picture, not {tuple(got.shape)}."
         rows, columns = seen[-1].shape[2:]
-        found = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1) if torch.allclose(
-            seen[-1][:, :, top : top + height, left : left + width], x, atol=1e-6)]  # fmt: skip
+        found = [(r, c) for r in range(rows - height + 1) for c in range(columns - width + 1)
+                 if torch.allclose(seen[-1][:, :, r : r + height, c : c + width], x, atol=1e-6)]  # fmt: skip
         assert not (rows % 4 or columns % 4), f"the net saw {rows, columns}: both sides must be a multiple of 4."
         assert rows >= height and columns >= width, "the net saw less than the picture: go up to a multiple of 4."
         assert found, "the picture was stretched: add rows and columns instead."
         (top, left), added = found[0], torch.ones(rows, columns, dtype=torch.bool)
         added[top : top + height, left : left + width] = False
         flat = added.any() and (seen[-1][0][:, added].std(1) < 1e-4).all()
-        assert not flat, "a border of one colour, as black, was added: the net would paint a frame; reflect the picture."
+        assert not flat, "a border of one colour, such as black, was added: the net would paint a frame; reflect."
         compare(got, x * 0.5, hint="cut the result where the picture was: no shift")

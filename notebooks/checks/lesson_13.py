@@ -1,9 +1,8 @@
 """Checks of the exercises of lesson 13_can_we_trust_these_maps."""
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from .kit import compare, net, noise, run, untouched
+from .kit import compare, error_of, net, noise, run, untouched
 
 
 def check_pointing(answer):
@@ -13,10 +12,10 @@ def check_pointing(answer):
     masks = torch.eye(28, dtype=torch.bool).view(28, 7, 4)  # each with one place: where does the answer look?
     looked = [divmod(n, 4) for n, m in enumerate(masks) if run(answer, heat, m) or not run(answer, heat, ~m)]
     assert len(looked) == 1, "only the place of the one highest value counts: is the mask True there?"
-    assert looked != [(6, 1)], "this is the largest magnitude, and the lowest value: the highest is wanted, with its sign."
+    assert looked != [(6, 1)], "this is the largest magnitude, and the lowest value: keep the sign, take the highest."
     assert looked == [(2, 3)], (
-        "the highest value is at row {}, column {}, but you look at row {}, column {}: argmax()'s flat index is row * 4 "
-        "+ column; a row and a column that were found each by itself need not meet there.".format(2, 3, *looked[0])
+        f"the highest value is at (2, 3), but you look at {looked[0]}: argmax()'s flat index is row * 4 + column; a "
+        "row and a column that were found each by itself need not meet there."
     )
 
 
@@ -28,7 +27,7 @@ def check_deletion(answer):
 
     def curve(score, read=lambda scores: scores, colours=3):
         gone = adds[:, :colours].sum(1).flatten(1)[:, score.flatten().argsort(descending=True)].cumsum(1)
-        return read(model(x).T - F.pad(gone, (1, 0))[:, ::5])[2]
+        return read(model(x).T - nn.functional.pad(gone, (1, 0))[:, ::5])[2]
 
     got, want = run(answer, model, x, 2, heat, 4), curve(heat)
     assert len(got) == 5, f"4 steps give 5 points, from none to all pixels deleted; yours has {len(got)}."
@@ -45,16 +44,8 @@ def check_with_random_weights(answer):
     """Exercise 13.3: `answer(model, function)` runs function() with random weights and gives them back."""
     model = net(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Linear(96, 4))
     own, seen = {name: p.clone() for name, p in model.named_parameters()}, {}
-
-    def look():
-        seen.update((name, p.clone()) for name, p in model.named_parameters())
-        return 42
-
-    def fail():
-        raise KeyError("planted")
-
     with untouched(model):
-        got = answer(model, look)
+        got = answer(model, lambda: seen.update((name, p.clone()) for name, p in model.named_parameters()) or 42)
         assert seen, "call function() while the weights are random."
         for name, p in own.items():
             kept, flat = (seen[name] - p).abs().max() < 1e-3 * p.abs().max(), seen[name].unique().numel() == 1
@@ -62,10 +53,7 @@ def check_with_random_weights(answer):
             assert not kept and not flat, f"{name} was not random while function() ran: it had {why}."
         assert got == 42, "return what function() returned."
     with untouched(model):
-        try:
-            raised = answer(model, fail) and False
-        except KeyError:
-            raised = True
+        error = error_of(answer, model, {}.popitem)  # a KeyError
         same = all(torch.equal(p, own[name]) for name, p in model.named_parameters())
         assert same, "after an exception the weights are still random: give them back in a finally block."
-        assert raised, "an exception in function() must come through: finally, not except."
+        assert isinstance(error, KeyError), "an exception in function() must come through: finally, not except."
