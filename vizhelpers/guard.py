@@ -19,8 +19,7 @@ from .device import PACKAGE, device_of, in_short, warn
 
 FAR = 30  # normalised pictures lie within about 3 of 0; a caller's 0..255 does not
 LIBRARIES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen", "<__", "numpy/")
-LONGEST = 500  # characters of a message
-MOST = 10**6  # of steps, samples, pixels along a side, ...: above, a machine would run full
+LONGEST, MOST = 500, 10**6  # characters of a message; steps, samples, pixels of a side: more would fill a machine
 FROM_ONE = frozenset("top count samples patch stride batch_size bins columns octaves".split())
 NUMBERS = {int: Integral, float: Real, bool: bool | np.bool_}
 NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
