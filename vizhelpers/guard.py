@@ -57,11 +57,11 @@ def guarded(function: Callable) -> Callable:
         try:
             return function(*given.args, **given.kwargs)
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            files = [frame.filename for frame in frames]
-            if not [f for f in files if f.startswith(PACKAGE) or not f.startswith(LIBRARIES)][-1].startswith(PACKAGE):
-                raise  # of the user's own code
-            if not (files[-1].startswith(PACKAGE) and frames[-1].line.startswith("raise")):
+            frames = [(f.filename.startswith(PACKAGE), f) for f in traceback.extract_tb(error.__traceback__)]
+            written = [ours for ours, frame in frames if ours or not frame.filename.startswith(LIBRARIES)]
+            if not written[-1] or isinstance(error, Warning | MemoryError | torch.OutOfMemoryError):
+                raise  # of the user's own code, or something else to be caught as what it is
+            if not (frames[-1][0] and frames[-1][1].line.startswith("raise")):
                 shown = ", ".join(f"{key}={_short(value)}" for key, value in given.arguments.items())[:300]
                 raise ValueError(f"{name} cannot work with {shown} ({in_short(error)}): help({name}) says what it "
                                  "takes.") from error  # fmt: skip
@@ -103,7 +103,10 @@ def _check_net(name: str, given: dict) -> None:
     model = given.get("model")
     if not isinstance(model, nn.Module):  # only where there need be none: else its type has been refused
         return
-    given["model"], prefix = unwrapped(model)
+    net, prefix = unwrapped(model)
+    if prefix and any(str(layer).startswith(prefix) for layer in given.get("layers", ())):
+        return  # captured by a name of the wrapper's own
+    given["model"] = net
     if isinstance(given.get("layer"), str):
         given["layer"] = given["layer"].removeprefix(prefix)
     if "x" not in given or name == "to_display" or (name == "features" and not isinstance(given["x"], Tensor)):
