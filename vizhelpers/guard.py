@@ -21,7 +21,7 @@ FAR = 30  # normalised pictures lie within about 3 of 0; a caller's 0..255 does 
 LIBRARIES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen", "<__", "numpy/")
 LONGEST, MOST = 500, 10**6  # characters of a message; steps, samples, pixels of a side: more would fill a machine
 FROM_ONE = frozenset("top count samples patch stride batch_size bins columns octaves".split())
-NUMBERS = {int: Integral, float: Real, bool: bool | np.bool_}
+NUMBERS = {int: Integral, float: Real, bool: Integral | np.bool_}
 NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
          nn.Module: "a module", bool: "True or False",
          tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
@@ -69,6 +69,7 @@ def guarded(function: Callable) -> Callable:
                 raise type(error)(" ".join(text.split())[:LONGEST]) from None
             raise
 
+    call.__module__ = __package__  # where pickle finds it
     return call
 
 
@@ -124,9 +125,7 @@ def _check_pictures(model: nn.Module, x: Tensor) -> None:
         raise ValueError(f"x {tuple(x.shape)} has no batch axis: give x[None], which is (1,C,H,W).")
     if not x.numel():
         raise ValueError(f"x {tuple(x.shape)} is empty: there is no picture in it.")
-    if x.is_meta:  # shapes only
-        return
-    low, high = map(float, torch.aminmax(x.detach()))
+    low, high = (0, 0) if x.is_meta else map(float, torch.aminmax(x.detach()))
     if not low > -torch.inf or not high < torch.inf:  # also NaN
         raise ValueError("x has values that are NaN or infinite: find out where they come from first.")
     if any(getattr(part, "running_mean", x) is None and "BatchNorm" in type(part).__name__ for part in model.modules()):
