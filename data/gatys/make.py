@@ -1,4 +1,4 @@
-"""Makes the pictures in this folder: a photograph in the style of four paintings, by Gatys' method, until it rests.
+"""Makes the pictures in this folder: a photograph in the style of four paintings, by Gatys' method, for up to 200 steps.
 
     python data/gatys/make.py [--out FOLDER] [--only great_wave ...]
 
