@@ -1,6 +1,7 @@
 """Nets and pictures that people bring: what bug reports found, by kind, each with an independent value."""
 import copy
 import dataclasses
+import pickle
 import warnings
 
 import numpy as np
@@ -313,6 +314,10 @@ def test_wrapped_nets_are_looked_through(lite):
         assert len(vh.stages(net)) == len(names) and all(map(str.endswith, vh.stages(net), names))
         layer = next(name for name, part in net.named_modules() if isinstance(part, nn.Conv2d))  # by its name out here
         assert torch.equal(vh.activations(net, x, layer), vh.activations(lite, x, vh.layer_names(lite, nn.Conv2d)[0]))
+        if not hasattr(net, "_orig_mod"):  # compiled code does not call the hooks of parts
+            with torch.no_grad(), vh.capture(net, layer) as acts:
+                net(x)
+            assert torch.equal(acts[layer], vh.activations(net, x, layer))
 
 
 def test_a_normalisation_that_nobody_gave_is_said(lite):
@@ -382,9 +387,26 @@ def test_an_error_is_one_short_sentence():
         with pytest.raises((ValueError, TypeError)) as caught:
             call()
         assert len(str(caught.value)) <= 600 and "\n" not in str(caught.value)
+    assert pickle.loads(pickle.dumps(vh.to_input)) is vh.to_input  # for a loader's processes
     own = Odd(net, lambda out: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # one's own errors come as they are
         vh.predict(own, x)
+
+
+def test_arguments_that_serve_as_the_type_named_are_taken():
+    """numpy's numbers, tensors of one number, lists for tuples, arrays for rows of numbers; not True for a count."""
+    net, x = small(), noise(2, 3, 32, 32)
+    want = vh.occlusion(net, x, 1, patch=8, stride=8).drop
+    for one, eight in ((np.int64(1), np.int32(8)), (torch.tensor(1), torch.tensor(8)), ("class 1", np.array(8))):
+        assert torch.equal(vh.occlusion(net, x, one, patch=eight, stride=8).drop, want)
+    assert torch.equal(vh.upsampled(want, [16, 16]), vh.upsampled(want, (16, 16)))
+    rows = noise(12, 5)
+    for given in (rows.numpy(), rows.tolist()):
+        assert torch.equal(vh.neighbours(given, k=3).indices, vh.neighbours(rows, k=3).indices)
+    vh.smoothgrad(net, x, 1, level=np.float32(0.1), samples=2, progress=0)
+    for wrong in (True, 2.0, "8", torch.ones(2), None):
+        with pytest.raises(TypeError, match="vh.occlusion: patch is a whole number, not"):
+            vh.occlusion(net, x, 1, patch=wrong)
 
 
 # --- numbers that are none ---

@@ -500,6 +500,7 @@ def test_methods_says_why_a_method_gives_nothing(monkeypatch):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 222 * 222, 3)).eval()
     nn.init.zeros_(net[3].weight)
+    net.viz = vh.images.ModelInfo("silu")
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # the reasons stand in the tiles, not on the page
         lab = vh.explore_methods(net, "koala")

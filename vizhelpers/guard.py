@@ -21,7 +21,7 @@ FAR = 30  # normalised pictures lie within about 3 of 0; a caller's 0..255 does 
 LIBRARIES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), "<frozen", "<__", "numpy/")
 LONGEST, MOST = 500, 10**6  # characters of a message; steps, samples, pixels of a side: more would fill a machine
 FROM_ONE = frozenset("top count samples patch stride batch_size bins columns octaves".split())
-NUMBERS = {int: Integral, float: Real, bool: bool | np.bool_}
+NUMBERS = {int: Integral, float: Real, bool: Integral | np.bool_}
 NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
          nn.Module: "a module", bool: "True or False",
          tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
@@ -57,11 +57,11 @@ def guarded(function: Callable) -> Callable:
         try:
             return function(*given.args, **given.kwargs)
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)
-            files = [frame.filename for frame in frames]
-            if not [f for f in files if f.startswith(PACKAGE) or not f.startswith(LIBRARIES)][-1].startswith(PACKAGE):
-                raise  # of the user's own code
-            if not (files[-1].startswith(PACKAGE) and frames[-1].line.startswith("raise")):
+            frames = [(f.filename.startswith(PACKAGE), f) for f in traceback.extract_tb(error.__traceback__)]
+            written = [ours for ours, frame in frames if ours or not frame.filename.startswith(LIBRARIES)]
+            if not written[-1] or isinstance(error, Warning | MemoryError | torch.OutOfMemoryError):
+                raise  # of the user's own code, or something else to be caught as what it is
+            if not (frames[-1][0] and frames[-1][1].line.startswith("raise")):
                 shown = ", ".join(f"{key}={_short(value)}" for key, value in given.arguments.items())[:300]
                 raise ValueError(f"{name} cannot work with {shown} ({in_short(error)}): help({name}) says what it "
                                  "takes.") from error  # fmt: skip
@@ -69,6 +69,7 @@ def guarded(function: Callable) -> Callable:
                 raise type(error)(" ".join(text.split())[:LONGEST]) from None
             raise
 
+    call.__module__ = __package__  # where pickle finds it
     return call
 
 
@@ -103,7 +104,10 @@ def _check_net(name: str, given: dict) -> None:
     model = given.get("model")
     if not isinstance(model, nn.Module):  # only where there need be none: else its type has been refused
         return
-    given["model"], prefix = unwrapped(model)
+    net, prefix = unwrapped(model)
+    if prefix and any(str(layer).startswith(prefix) for layer in given.get("layers", ())):
+        return  # captured by a name of the wrapper's own
+    given["model"] = net
     if isinstance(given.get("layer"), str):
         given["layer"] = given["layer"].removeprefix(prefix)
     if "x" not in given or name == "to_display" or (name == "features" and not isinstance(given["x"], Tensor)):
@@ -121,9 +125,7 @@ def _check_pictures(model: nn.Module, x: Tensor) -> None:
         raise ValueError(f"x {tuple(x.shape)} has no batch axis: give x[None], which is (1,C,H,W).")
     if not x.numel():
         raise ValueError(f"x {tuple(x.shape)} is empty: there is no picture in it.")
-    if x.is_meta:  # shapes only
-        return
-    low, high = map(float, torch.aminmax(x.detach()))
+    low, high = (0, 0) if x.is_meta else map(float, torch.aminmax(x.detach()))
     if not low > -torch.inf or not high < torch.inf:  # also NaN
         raise ValueError("x has values that are NaN or infinite: find out where they come from first.")
     if any(getattr(part, "running_mean", x) is None and "BatchNorm" in type(part).__name__ for part in model.modules()):

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator
 
 from lesson import HEADING, MARKER, MARKERS, Exercise, Lesson, Section, split, try_check
+from minutes import MOST, minutes, stated
 
 NAMES = """00_start_here 01_first_layer_filters 02_inside_the_layers 03_tsne_of_fc7 04_deconvnet 05_saliency
 06_fooling_images 07_guided_backprop 08_class_activation_maps 09_occlusion 10_activation_maximization
@@ -113,6 +114,10 @@ def opening(lesson: Lesson) -> Iterator[str]:
     facts = [line for line in first.text.splitlines() if line.count("·") == 2]
     if not any(re.search(r"Time.*·.*Needs.*·.*Runs offline on CPU", line) for line in facts):
         yield "cell 1: wants a line 'Time: 40 minutes · Needs: lesson 00 · Runs offline on CPU'"
+    elif not any(line.startswith(f"{stated(lesson)} · ") for line in facts):
+        yield f"cell 1: wants '{stated(lesson)} · ', as tests/notebooks/minutes.py counts"
+    if (body := minutes(lesson)[0]) > MOST:
+        yield f"notebook: its body takes {body:.0f} minutes, at most {MOST}: fold some under 'More'"
     if sum(len(h[0]) == 1 for p in lesson.parts if not p.code for h in HEADING.findall(_unfenced(p.text))) != 1:
         yield "notebook: must have exactly one '# ' heading, the title"
 
@@ -125,6 +130,7 @@ def sections(lesson: Lesson) -> Iterator[str]:
     titles = [s.title for s in lesson.sections]
     blocks = [t for t in titles if re.match(r"\d", t)]
     want = ["You will be able to", "Setup", *blocks, "Play", "Exercises", "Pitfalls", "Summary", "References"]
+    want += [t for t in titles if t.startswith("Appendix: ")]
     if not blocks:
         yield "notebook: has no numbered block ('## 1. ...')"
     if titles != want:

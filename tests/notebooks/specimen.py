@@ -13,7 +13,7 @@ CELLS = [  # (id, markdown or code)
     (
         "title",
         "# The mean of a picture\n\nOne number says how bright a picture is.\n\n"
-        "Time: 10 minutes · Needs: nothing · Runs offline on CPU\n\n"
+        "Time: 5 minutes, exercises 8 · Needs: nothing · Runs offline on CPU\n\n"
         "## You will be able to\n\n- compute a mean\n- read it\n- check it\n\n## Setup",
     ),
     ("setup", "CODE\nimport torch\n\nimport checks\nimport vizhelpers as vh"),

@@ -59,6 +59,8 @@ BROKEN = {
     "two titles": (edit("end", "## Summary", "# Summary"), "exactly one '# ' heading"),
     "missing section": (edit("play-text", "## Play", "Play"), "missing '## Play'"),
     "own section": (edit("end", "## References", "## Bonus\n\n## References"), "'## Bonus' is not part of the anatomy"),
+    "too few minutes": (edit("title", "Time: 5", "Time: 0"), "wants 'Time: 5 minutes, exercises 8 · '"),
+    "too long": (edit("end", "The mean", "The mean " * 4000), "at most 45: fold"),
     "order": (edit("end", "## Summary", "## References\n\n- x\n\n## Summary"), "'## References' appears twice"),
     "numbering": (edit("b1-idea", "## 1. ", "## 2. "), "blocks must be numbered"),
     "bullets": (edit("title", "- read it\n- check it", ""), "has 1 bullets"),
@@ -95,6 +97,13 @@ BROKEN = {
 
 def test_specimen_is_clean(tmp_path):
     assert lint(write(tmp_path, specimen())) == []
+
+
+def test_an_appendix_and_what_is_folded_under_more_cost_no_minutes(tmp_path):
+    notebook, long = specimen(), "word " * 9000
+    edit("end", "in nothing.", f"in nothing.\n\n## Appendix: more\n\n{long}")(notebook)
+    edit("b1-idea", "**Code**", f"<details><summary>More</summary>\n\n{long}\n\n</details>\n\n**Code**")(notebook)
+    assert lint(write(tmp_path, notebook)) == []
 
 
 @pytest.mark.parametrize("case", BROKEN)

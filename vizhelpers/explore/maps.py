@@ -11,7 +11,7 @@ from ..methods.activations import activations
 from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
 from ..methods.gradients import deconvnet_gradient, gradient, guided_backprop, path, smoothgrad
 from ..methods.scoreboard import METHODS, laboratory, method_called, sanity_check
-from ..methods.trust import insertion_deletion, pixel_order, stages, without
+from ..methods.trust import insertion_deletion, pixel_order, stages
 from ..render import coloured, curve_picture, gradient_picture, overlay, sheet, titled, to_picture
 from ..targets import Neuron, categories, differentiable, has_classes, layer_names, predict, score, settled
 from .base import Classes, Explorer, slide
@@ -177,7 +177,7 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
         found, curves, order = tried(method)
         at, curve, share = blocks.index(stage), curves.deletion[0].cpu(), float(curves.fraction[deleted])
         rank, alike = (1.0, 1.0) if at == 0 else (float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0]))
-        shown = without(x, order, round(share * order[0].numel()), torch.zeros_like(x))
+        shown = torch.where((order < round(share * order[0].numel()))[:, None], 0.0, x)
         weights = "trained net" if at == 0 else f"random from the top down to {stage}"
         text = (f"{categories(model)[c]} | {method} | {weights}: rank correlation {rank:.2f}, SSIM {alike:.2f} "
                 f"| {share:.0%} deleted: {float(curve[deleted]):.1%} (random order {float(by_chance[deleted]):.1%})\n"

@@ -20,6 +20,7 @@ from ..targets import layer_names
 
 FeatureLayer = namedtuple("FeatureLayer", "name taken label")  # name "": the whole net; taken: its "input" or "output"
 Neighbours = namedtuple("Neighbours", "indices distances")  # (k,) of one picture, (N,k) of all
+Rows = Tensor | Sequence  # of numbers, (N,D): a tensor, an array, lists
 
 
 def feature_layer(model: nn.Module, layer=None) -> FeatureLayer:
@@ -148,7 +149,7 @@ def picture_files(folder: str | Path) -> list[str]:
     return found
 
 
-def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
+def tsne(features: Rows, *, perplexity: float = 30, seed: int = 0) -> Tensor:
     """Points `(N,2)` whose neighbours are those in feature space: PCA to 50 numbers, then scikit-learn's t-SNE.
     Distances are Euclidean: give `F.normalize(features)` to map by cosine. `perplexity`, 1 to N/3, is about how many
     neighbours each point tries to keep. van der Maaten & Hinton 2008; lesson 03."""
@@ -169,7 +170,7 @@ def tsne(features: Tensor, *, perplexity: float = 30, seed: int = 0) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(made, np.float32))
 
 
-def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metric: str = "cosine") -> Neighbours:
+def neighbours(features: Rows, picture: int | None = None, k: int = 9, *, metric: str = "cosine") -> Neighbours:
     """The k nearest other pictures of one (or of each): `(indices, distances)`, nearest first, of equals the first.
     `metric` is "cosine" (1 - cosine of the angle, 0..2; a row of zeros is at 1 from all), usual for features, or
     "euclidean", usual for pixels. The picture itself is never among them, a second copy of it is. Lesson 03."""
@@ -191,7 +192,7 @@ def neighbours(features: Tensor, picture: int | None = None, k: int = 9, *, metr
     return Neighbours(*(found if picture is None else (part[0] for part in found)))
 
 
-def trustworthiness(features: Tensor, points: Tensor, k: int = 10, *, metric: str = "cosine") -> float:
+def trustworthiness(features: Rows, points: Rows, k: int = 10, *, metric: str = "cosine") -> float:
     """How far the k neighbours on a map are neighbours in feature space: 1 if all are, about 0.5 on a random map.
     It judges the map, not the features; `metric` is theirs, the map's is Euclidean. Venna & Kaski 2001; lesson 03."""
     from sklearn.manifold import trustworthiness as measured
@@ -201,7 +202,7 @@ def trustworthiness(features: Tensor, points: Tensor, k: int = 10, *, metric: st
     return float(measured(a, b, n_neighbors=k, metric=metric))
 
 
-def knn_agreement(features: Tensor, labels: Sequence, k: int = 10, *, metric: str = "cosine") -> float:
+def knn_agreement(features: Rows, labels: Sequence, k: int = 10, *, metric: str = "cosine") -> float:
     """The share of the k nearest neighbours that have the picture's own label, averaged over all pictures, 0..1.
     Shuffled labels give what chance gives. A label of fewer than k + 1 pictures cannot reach 1. Lesson 03."""
     if len(labels) != len(features):
@@ -211,7 +212,7 @@ def knn_agreement(features: Tensor, labels: Sequence, k: int = 10, *, metric: st
     return float((codes[near] == codes[:, None]).double().mean())
 
 
-def grid(points: Tensor) -> Tensor:
+def grid(points: Rows) -> Tensor:
     """A cell (row, column) of a nearly square table for every point, long `(N,2)`; y goes up, the last may stay empty.
     The map is stretched to fill the table, and the sum of squared ways is the smallest there is. Lesson 03."""
     from scipy.optimize import linear_sum_assignment

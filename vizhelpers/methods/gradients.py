@@ -1,6 +1,6 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -208,7 +208,7 @@ class relu_rule(TorchFunctionMode):
         return out
 
 
-def segment_from_saliency(image, saliency_map: Tensor) -> Tensor:
+def segment_from_saliency(image, saliency_map: Tensor | Sequence) -> Tensor:
     """The object cut out by GrabCut, started from the most and the least salient pixels: mask `(H,W)`, bool.
     The map `(H,W)` is blurred by 1/32 of the side. Its top 5 % are certainly object, its lowest 30 % certainly
     background (Simonyan et al. 2014, section 3.2), for five rounds of GrabCut (Rother et al. 2004). Lesson 05."""

@@ -93,10 +93,6 @@ def pixel_order(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return order.argsort(dim=1).view(-1, *size)
 
 
-def without(x: Tensor, rank: Tensor, count: int, fill: Tensor) -> Tensor:
-    return torch.where((rank < count)[:, None], fill, x)
-
-
 def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor, *, steps: int = 32, fill=0.0,
                        blur: float = 12.0, of: str = "probability", progress: bool = False):  # fmt: skip
     """Delete a map's highest pixels first, and insert them first into a blurred copy: how does the net's answer move?
@@ -126,7 +122,7 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         for n, way, s in (part.T for part in jobs.split(batch_for(x.device))):
             insert = way.bool()[:, None, None, None]
             inside, outside = torch.where(insert, x[n], filled[n]), torch.where(insert, start[n], x[n])
-            pictures = without(outside, rank[n], counts[s, None, None], inside)
+            pictures = torch.where((rank[n] < counts[s, None, None])[:, None], inside, outside)
             asked = of_rows(wanted, n.tolist())
             if of == "score":
                 values[n, way, s] = score(model, pictures, asked)
