@@ -49,7 +49,7 @@ def feature_layer(model: nn.Module, layer=None) -> FeatureLayer:
     return FeatureLayer("", "output", f"{who} has no classifier: its own output ({out.shape[1]} numbers{pooled})")
 
 
-def features(model: nn.Module, x, *, layer=None, batch_size: int | None = None, progress: bool = False) -> Tensor:
+def features(model: nn.Module, x: Rows, *, layer=None, batch_size: int | None = None, progress: bool = False) -> Tensor:
     """What a net knows of each picture just before it decides on a class ("fc7"), `(N,D)`; see `feature_layer`.
     `x` may also be a list of anything that `load_image` takes: it is read batch by batch, the result is on the CPU.
     `layer` gives another layer's output; maps are averaged. Krizhevsky et al. 2012, section 6.1. Lesson 03."""
