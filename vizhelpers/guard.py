@@ -111,9 +111,8 @@ def _check_net(name: str, given: dict) -> None:
     given["model"] = net
     if isinstance(given.get("layer"), str):
         given["layer"] = given["layer"].removeprefix(prefix)
-    if "x" not in given or name == "to_display" or (name == "features" and not isinstance(given["x"], Tensor)):
-        return
-    if name not in ("channel_maxima", "top_patches") and not name.startswith("explore_"):  # they may be elsewhere
+    elsewhere = name in ("to_display", "channel_maxima", "top_patches") or name.startswith("explore_")
+    if isinstance(given.get("x"), Tensor) and not elsewhere:
         _check_pictures(given["model"], given["x"])
 
 
@@ -129,7 +128,7 @@ def _check_pictures(model: nn.Module, x: Tensor) -> None:
     low, high = (0, 0) if x.is_meta else map(float, torch.aminmax(x.detach()))
     if not low > -torch.inf or not high < torch.inf:  # also NaN
         raise ValueError("x has values that are NaN or infinite: find out where they come from first.")
-    if any(getattr(part, "running_mean", x) is None and "BatchNorm" in type(part).__name__ for part in model.modules()):
+    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None for part in model.modules()):
         warn(f"This {type(model).__name__} normalises by what is in a batch (batch norm without running means): an "
              "answer depends on which pictures, and how many, go through it together.")  # fmt: skip
     if max(-low, high) > FAR:

@@ -104,7 +104,8 @@ def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
 def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
     """How many classes a net has and what its outputs are taken for, by a trial pass, one for each state of its parts.
     A net that ends in softmax or sigmoid gives probabilities; one output is the logit (or probability) of class 1."""
-    parts = [*model.modules()][1:], [p.shape for p in model.parameters()]
+    modules = [*model.modules()]
+    parts = modules[1:], [p.shape for m in modules for p in m._parameters.values() if p is not None]
     if _known.get(model, (None,))[0] != parts:
         _known[model] = parts, _trial(model, x)
     return _known[model][1]
