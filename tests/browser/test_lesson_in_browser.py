@@ -1,4 +1,4 @@
-"""Lesson 02 in a real JupyterLab in a real browser: it runs, and the slider moves the picture."""
+"""Lesson 01 in a real JupyterLab in a real browser: it runs, and the slider moves the picture."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ import pytest
 from explorerdriver import Explorer
 from labdriver import ROOT
 
-LESSON = "02_inside_the_layers.ipynb"
-RUN_ALL = 300_000  # ms: lesson 02 takes well under a minute alone, and shares two cores here
+LESSON = "01_first_layer_filters.ipynb"
+RUN_ALL = 300_000  # ms: it takes a quarter of a minute alone, and shares two cores here
 
 pytestmark = labdriver.needs_browser
 
@@ -31,7 +31,7 @@ def test_lesson_runs_and_the_slider_moves_the_picture(page):
     assert cells[-1][0] == len(cells), "every code cell ran"
     labdriver.watch_kernel_errors(page)
 
-    explorer = Explorer(page, page.locator(".vizhelpers-explorer").last, "lesson02")
+    explorer = Explorer(page, page.locator(".vizhelpers-explorer").last, "lesson01")
     low, high = (int(float(explorer.handle.get_attribute(f"aria-value{end}"))) for end in ("min", "max"))
     assert high > low
     explorer.press("Home", low)
