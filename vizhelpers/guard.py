@@ -85,9 +85,8 @@ def _check_type(what: str, value, hint) -> None:
     if whole and (value < 1 and name in FROM_ONE or value > MOST and name not in ("seed", "number")):
         raise ValueError(f"{what} is {value}: it must be at {'least 1' if value < 1 else f'most {MOST}'}.")
     if not any(_serves(value, get_origin(kind) or kind) for kind in kinds):
-        names = [NAMES.get(get_origin(kind) or kind, str(getattr(kind, "__name__", kind))) for kind in kinds]
-        way = ": use vh.to_input(it, net)" if name == "x" else ""
-        raise TypeError(f"{what} is {' or '.join(names)}, not {_short(value)}{way}.")
+        names = " or ".join(NAMES.get(get_origin(kind) or kind, getattr(kind, "__name__", str(kind))) for kind in kinds)
+        raise TypeError(f"{what} is {names}, not {_short(value)}{': use vh.to_input(it, net)' * (name == 'x')}.")
 
 
 def _serves(value, kind) -> bool:

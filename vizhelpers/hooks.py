@@ -159,9 +159,10 @@ def inputs_to(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]
 
 def _own_input(model: nn.Module, args: tuple) -> tuple:
     """A copy, for nets that work in place on their input; in half precision where the net computes so."""
-    kind = getattr(next(model.parameters(), None), "dtype", None)
-    kind = kind if kind in (torch.float16, torch.bfloat16) else args[0].dtype
-    return args[0].to(kind, copy=True), *args[1:]
+    x, like = args[0], next(model.parameters(), args[0])
+    kind = like.dtype if like.dtype in (torch.float16, torch.bfloat16) else x.dtype
+    last = like.dim() == x.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last)  # else copied once more
+    return x.to(kind, copy=True, memory_format=torch.channels_last if last else torch.preserve_format), *args[1:]
 
 
 @contextmanager
