@@ -278,16 +278,18 @@ def test_a_net_that_ends_in_probabilities_keeps_them(end):
     torch.testing.assert_close(curves.deletion[:, 0], net(x).detach()[:, 2])
 
 
-def test_fooling_a_net_with_one_output_needs_steps():
+def test_fooling_a_net_with_one_output_begins_at_its_sigmoid():
     net = small(1)
     net[4].bias.data[:] = -3  # sure of class 0
-    x = noise(1, 3, 32, 32).clamp(-1, 1)
-    found = vh.fool(net, x, 1, confidence=0.6, steps=60)
-    assert found.history[0, 0] == pytest.approx(float(net(found.start.sub(0.5).div(0.5) * 0 + x).sigmoid()), abs=0.2)
-    assert found.history[0, 0] < 0.5 and (int(found.steps) > 0 or not found.fooled)
+    found = vh.fool(net, noise(1, 3, 32, 32).clamp(-1, 1), 1, confidence=0.6, steps=60)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    back = (found.picture - mean.view(3, 1, 1)) / std.view(3, 1, 1)
-    assert float(found.confidence) == pytest.approx(float(net(back).detach().sigmoid()), abs=1e-5)
+
+    def chance(pixels):
+        return float(net((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)).detach().sigmoid())
+
+    assert found.history[0, 0] == pytest.approx(chance(found.start), abs=1e-5) and chance(found.start) < 0.2
+    assert float(found.confidence) == pytest.approx(chance(found.picture), abs=1e-5)
+    assert chance(found.picture) > chance(found.start) and bool(found.fooled) == (chance(found.rounded / 255) > 0.5)
 
 
 def test_class_scores_come_out_of_containers_or_what_is_there_is_said():
@@ -352,6 +354,16 @@ def test_a_net_that_works_in_place_is_given_a_copy():
                                pure(x).detach()[:, 1])  # fmt: skip
     vh.activations(net, x, "net.0")
     assert torch.equal(x, kept)
+
+
+def test_what_is_no_tensor_in_first_place_reaches_the_net_as_it_is():
+    class Named(nn.Module):
+        def forward(self, batch):
+            return batch["picture"] if isinstance(batch, dict) else batch
+
+    x = noise(1, 3, 8, 8)
+    with vh.evaluating(Named()) as net:
+        assert net(batch=x) is x and net({"picture": x}) is x
 
 
 # --- pictures that are not what a net takes ---

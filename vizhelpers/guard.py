@@ -6,7 +6,6 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, wraps
-from inspect import Parameter
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin, get_type_hints
@@ -23,8 +22,7 @@ LONGEST, MOST = 500, 10**6  # characters of a message; steps, samples, pixels of
 FROM_ONE = frozenset("top count samples patch stride batch_size bins columns octaves".split())
 NUMBERS = {int: Integral, float: Real, bool: Integral | np.bool_}
 NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "None", Tensor: "a tensor",
-         nn.Module: "a module", bool: "True or False",
-         tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
+         nn.Module: "a module", bool: "True or False", tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
@@ -51,7 +49,7 @@ def guarded(function: Callable) -> Callable:
         except TypeError as error:
             raise TypeError(f"{name}: {error}; it takes {', '.join(signature.parameters)}.") from None
         for key, value in given.arguments.items():
-            if signature.parameters[key].kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
+            if not str(signature.parameters[key]).startswith("*"):
                 _check_type(f"{name}: {key}", value, hints.get(key, object))
         _check_net(function.__name__, given.arguments)
         try:

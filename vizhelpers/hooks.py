@@ -159,6 +159,8 @@ def inputs_to(model: nn.Module, layer: str | nn.Module) -> Iterator[list[Tensor]
 
 def _own_input(model: nn.Module, args: tuple) -> tuple:
     """A copy, for nets that work in place on their input; in half precision where the net computes so."""
+    if not args or not isinstance(args[0], Tensor):
+        return args  # given by name, or in a container
     x, like = args[0], next(model.parameters(), args[0])
     kind = like.dtype if like.dtype in (torch.float16, torch.bfloat16) else x.dtype
     last = like.dim() == x.dim() == 4 and like.is_contiguous(memory_format=torch.channels_last)  # else copied once more
