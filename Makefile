@@ -38,10 +38,10 @@ define install
 	echo "Installing the pinned packages into $(VENV) (about 1.3 GB; a minute or two)"; \
 	quiet=--quiet; if [ -t 1 ]; then quiet=; fi; \
 	$(PY) -m pip install $$quiet -e '$(1)' || { say "Installing failed: see pip's message above, check the network, then run the same command again."; exit 1; }; \
-	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-*; touch $(2)
+	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
-.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
+.PHONY: help site lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ lessons: test-setup ## execute every lesson and write it as HTML to build/lesson
 lessons-three-ways: test-setup ## execute every lesson as it is, with AVX2 only and on one thread; compare the asserts' numbers (half an hour)
 	@$(PY) tests/assert_numbers.py
 
+site: $(VENV)/.stamp-site-$(KEY) weights ## execute the lessons and build their site, with pictures, search and API pages, in build/site
+	@$(PY) site/build.py
+
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed
 
@@ -89,6 +92,9 @@ $(VENV)/.stamp-lab-$(KEY):
 
 $(VENV)/.stamp-test-$(KEY):
 	$(call install,.[test],$(VENV)/.stamp-lab-$(KEY) $@)
+
+$(VENV)/.stamp-site-$(KEY):
+	$(call install,.[test,site],$(VENV)/.stamp-lab-$(KEY) $(VENV)/.stamp-test-$(KEY) $@)
 
 # The check itself needs seconds (importing torch), so it is left out while the files look as they did after the last
 # one; the package verifies a file's hash again when it loads it.
