@@ -149,10 +149,11 @@ def picture_files(folder: str | Path) -> list[str]:
     return found
 
 
-def tsne(features: Rows, *, perplexity: float = 30, seed: int = 0) -> Tensor:
+def tsne(features: Rows, *, perplexity: float = 30) -> Tensor:
     """Points `(N,2)` whose neighbours are those in feature space: PCA to 50 numbers, then scikit-learn's t-SNE.
     Distances are Euclidean: give `F.normalize(features)` to map by cosine. `perplexity`, 1 to N/3, is about how many
-    neighbours each point tries to keep. van der Maaten & Hinton 2008; lesson 03."""
+    neighbours each point tries to keep. It starts from the first two principal components: no chance is in it.
+    van der Maaten & Hinton 2008; lesson 03."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -164,9 +165,10 @@ def tsne(features: Rows, *, perplexity: float = 30, seed: int = 0) -> Tensor:
     a = a if 1e-3 < np.ptp(a, axis=0).max() < 1e5 else (a - a.min(0)) / np.ptp(a, axis=0).max()  # else it collapses
     # Below some thousand points, threads wait longer for one another than they work (20 times, on a busy machine).
     with threadpool_limits(1 if len(a) < 3000 else None):
-        a = PCA(min(50, *a.shape), svd_solver="full", random_state=seed).fit_transform(a)
+        a = PCA(min(50, *a.shape), svd_solver="full").fit_transform(a)
         a = a if a.shape[1] > 1 else np.hstack([a, np.zeros_like(a)])
-        made = TSNE(perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed).fit_transform(a)
+        start = (a[:, :2] / a[:, 0].std() * 1e-4).astype(np.float32)  # no chance in it
+        made = TSNE(perplexity=perplexity, init=start, learning_rate="auto").fit_transform(a)
     return torch.from_numpy(np.ascontiguousarray(made, np.float32))
 
 
