@@ -1212,6 +1212,8 @@ WRONG["gram_matrix"] = [
     (lambda f: gram(f) * f.shape[1], "divide by C h w"),
     (lambda f: gram(f).mean(0, keepdim=True).expand(len(f), -1, -1), "each picture"),
     (lambda f: gram(f)[0], "shape"),
+    (lambda f: gram(f.reshape(1, f.shape[1], -1, 1))[0], "batch is folded"),
+    (lambda f: gram(f.reshape(1, f.shape[1], -1, 1))[0] * len(f), "batch is folded"),
     (lambda f: gram(f.permute(0, 2, 3, 1).reshape(f.shape)), "view"),
     (lambda f: gram(f.mul_(2)) / 4, "changed"),
 ]

@@ -15,6 +15,9 @@ def check_gram_matrix(answer):
     f = noise(2, 3, 4, 5)
     want = products(f) / 60
     slips = {f"divide by C h w, here 3 * 4 * 5 = 60, not by {by}": products(f) / by for by in (1, 3, 20, 120)}
+    folded = f.reshape(3, -1)
+    slips |= {f"the batch is folded into one matrix, by {by}: reshape to (N, C, h * w)": folded @ folded.T / by
+              for by in (60, 120)}  # fmt: skip
     judge(answer, want, slips | {
         "each picture has a Gram matrix of its own: keep dimension 0": want.mean(0, keepdim=True).expand(2, -1, -1),
         "each picture has a Gram matrix of its own: the shape should be (N, C, C)": want[0],
