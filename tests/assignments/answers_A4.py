@@ -423,7 +423,7 @@ SLIPS = [
     ("q6", "saved with semicolons", file('rows = [[";".join(row)] for row in rows]'), "a4_q6_seen", "must begin with"),
     ("q6", "two observers", file('rows[9][0] += "x"'), "a4_q6_seen", "2 observers"),
     ("q6", "no name", {"a4_q6": [("-invented", "-change-me")]}, "a4_q6_seen", "a name of your own"),
-    ("q6", "last year's", {"a4_q6": [('f"{COURSE}-invented"', '"1999-invented"')]}, "a4_q6_seen", "does not begin with"),
+    ("q6", "old file", {"a4_q6": [('f"{COURSE}-invented"', '"1999-invented"')]}, "a4_q6_seen", "does not begin with"),
     ("q6", "a trial twice", file("rows[8] = rows[7]"), "a4_q6_seen", "twice"),
     ("q6", "an answer that is no button", file('rows[8][5] = "dog"'), "a4_q6_seen", "none of the 16"),
     ("q6", "did not look", file(MISS_TWO), "a4_q6_seen", "4 of 6 trials without a conflict"),
