@@ -177,6 +177,11 @@ def four(*pairs) -> dict:
 
 # ---- 5: error consistency --------------------------------------------------------------------------------------------
 BY_ARRAYS = """
+def kappa(observed, p, q):            # a helper whose name a test might use, too
+    chance = p * q + (1 - p) * (1 - q)
+    return 1.0 if observed == 1 else (observed - chance) / (1 - chance)
+
+
 def error_consistency(a, b):
     import numpy as np
     first, second = ({d[:2]: d[2] == d[0] for d in rows} for rows in (a, b))
@@ -184,11 +189,7 @@ def error_consistency(a, b):
     x, y = (np.array([t[key] for key in common], bool) for t in (first, second))
     if not common:
         return np.nan
-    both, neither, p, q = (x & y).mean(), (~x & ~y).mean(), x.mean(), y.mean()
-    if both + neither == 1:
-        return 1.0
-    chance = p * q + (1 - p) * (1 - q)
-    return (both + neither - chance) / (1 - chance)
+    return kappa((x == y).mean(), x.mean(), y.mean())
 """
 SECOND = "second = {(shape, texture): answer == shape for shape, texture, answer in b}"
 PAIRS = """pairs = [(answer == shape, second[shape, texture]) for shape, texture, answer in a
