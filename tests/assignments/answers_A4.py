@@ -141,8 +141,7 @@ def interval(a, b=None, rounds=1000, seed=0):
     at = [0.025 * (len(found) - 1), 0.975 * (len(found) - 1)]
     return tuple(found[int(k)] + (k % 1) * (found[min(int(k) + 1, len(found) - 1)] - found[int(k)]) for k in at)
 '''.replace("DRAWN", "rng.choices(shapes, k=len(shapes))")
-SINGLE = """    size = len(a)
-    for who in [a] if b is None else [a, b]:
+SINGLE = """    for who in [a] if b is None else [a, b]:
         rows = [[float(t == 0), float(t == 1)] for s, x, said in who if s != x
                 for t in [0 if said == s else 1 if said == x else 2]]
         tables.append(torch.tensor(rows, dtype=torch.float64))
