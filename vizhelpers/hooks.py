@@ -2,6 +2,7 @@
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -76,14 +77,11 @@ def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> I
         name: module for name, module in model.named_modules() if name and next(module.children(), None) is None}
     acts = Activations(model, list(wanted))
 
-    def recorder(name):
-        def record(module, args, output):
-            tensor = isinstance(output, Tensor)
-            output = output.detach().requires_grad_(True) if leaf and tensor else output
-            acts.calls.setdefault(name, []).append(output)
-            return output.clone() if tensor else None
-
-        return record
+    def record(name, module, args, output):
+        tensor = isinstance(output, Tensor)
+        output = output.detach().requires_grad_(True) if leaf and tensor else output
+        acts.calls.setdefault(name, []).append(output)
+        return output.clone() if tensor else None
 
     def begin(module, args):
         acts.calls.clear()
@@ -92,7 +90,7 @@ def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> I
     with ExitStack() as stack:  # a pass begins where the model is called
         stack.enter_context(model.register_forward_pre_hook(begin, prepend=True))
         for name, module in wanted.items():
-            stack.enter_context(module.register_forward_hook(recorder(name)))
+            stack.enter_context(module.register_forward_hook(partial(record, name)))
         yield acts
 
 
@@ -125,16 +123,13 @@ def outputs_until(model: nn.Module, x: Tensor, *layers: str | nn.Module) -> dict
     For loops on a net that `capture` has been used on before: only a complete pass shows that a layer runs once."""
     names, found = {resolve_layer(model, layer)[0] for layer in layers}, {}
 
-    def note(name):
-        def change(output):
-            found.setdefault(name, output)
-            if len(found) == len(names):
-                raise _Enough
-            return output.clone() if isinstance(output, Tensor) else output
+    def note(name, output):
+        found.setdefault(name, output)
+        if len(found) == len(names):
+            raise _Enough
+        return output.clone() if isinstance(output, Tensor) else output
 
-        return change
-
-    with suppress(_Enough), replacing(model, {name: note(name) for name in names}):
+    with suppress(_Enough), replacing(model, {name: partial(note, name) for name in names}):
         model(x)
     return found
 
@@ -171,12 +166,6 @@ def _own_input(model: nn.Module, args: tuple) -> tuple:
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Switch a model to eval mode in the block and give every submodule its own mode back after it. Lesson 00."""
     modes = [(module, module.training) for module in model.modules()]
-
-    def give_back():
-        for module, mode in modes:
-            if module.training != mode:
-                module.training = mode
-
     try:
         with ExitStack() as stack:
             if any(mode for _, mode in modes):
@@ -185,11 +174,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
                 stack.enter_context(model.register_forward_pre_hook(_own_input))
             yield model
     finally:
-        try:
-            give_back()
-        except KeyboardInterrupt:  # the stop button, just now
-            give_back()
-            raise
+        for module, mode in modes:
+            if module.training != mode:
+                module.training = mode
 
 
 @contextmanager

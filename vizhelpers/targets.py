@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .device import channels_of, device_of, in_short, info_of, warn
-from .hooks import capture, check_channel, evaluating, maps_of, outputs_until, resolve_layer, with_gradients
+from .hooks import capture, check_channel, evaluating, maps_of, outputs_until, with_gradients
 
 
 class Neuron(NamedTuple):
@@ -102,8 +102,7 @@ def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
 
 
 def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
-    """How many classes a net has and what its outputs are taken for, by a trial pass, one for each state of its parts.
-    A net that ends in softmax or sigmoid gives probabilities; one output is the logit (or probability) of class 1."""
+    """How many classes a net has and what its outputs are taken for, by a trial pass; one for each state of it."""
     modules = [*model.modules()]
     parts = modules[1:], [p.shape for m in modules for p in m._parameters.values() if p is not None]
     if _known.get(model, (None,))[0] != parts:
@@ -209,18 +208,15 @@ def score(model: nn.Module, x: Tensor, target: Target = None, *, whole: bool = T
         count = scores.shape[1]  # what ran, not what was defined last
         wanted = scores.argmax(1) if target is None else resolve_target(model, target, len(x), count).to(scores.device)
         return scores.gather(1, wanted[:, None])[:, 0]
+    layer, channel, *place = target
     with evaluating(model):
         if whole:
-            with capture(model, target.layer) as acts:
+            with capture(model, layer) as acts:
                 model(x)
-            return _value(acts[target.layer], target, x.shape[2:])
-        name = resolve_layer(model, target.layer)[0]
-        return _value(outputs_until(model, x, name)[name], target, x.shape[2:])
-
-
-def _value(out: Tensor, neuron: Neuron, size: tuple[int, int]) -> Tensor:
-    layer, channel, *place = neuron
-    out = maps_of(out, size) if out.dim() == 4 else out
+            out = acts[layer]
+        else:
+            (out,) = outputs_until(model, x, layer).values()
+    out = maps_of(out, x.shape[2:]) if out.dim() == 4 else out
     check_channel(layer, channel, out.shape[1])
     if place == [None, None]:
         return out[:, channel].flatten(1).mean(1) if out.dim() > 2 else out[:, channel]
