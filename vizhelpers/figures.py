@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from PIL import Image, ImageDraw
 
-from .render import numbers
+from .render import numbers, to_picture
 from .show import axes, panels, picture_on, plain
 
 GROUP_COLOURS = "#1f77b4 #ff7f0e #2ca02c #d62728 #9467bd #8c564b #e377c2 #17becf #bcbd22 #4d4d4d".split()
@@ -50,17 +50,12 @@ def grid_picture(cells, thumbs, *, side: int = 40) -> np.ndarray:
 
 def _pasted(thumbs, corners: np.ndarray, side: int, height: int, width: int) -> np.ndarray:
     """Thumbnails as squares with their top left corners at (row, column), on white."""
-    small = torch.as_tensor(numbers(thumbs))
-    if small.ndim != 4 or small.shape[1] != 3:
-        raise ValueError(f"Thumbnails are (N,3,h,w) in 0..1, not {tuple(small.shape)}: Embedding.thumbs has them.")
-    if len(small) != len(corners):
-        raise ValueError(f"There are {len(corners)} places for {len(small)} pictures: give one for each.")
-    if small.shape[2:] != (side, side):
-        small = torch.nn.functional.interpolate(small, (side, side), mode="bilinear", antialias=True)
-    page = np.full((height, width, 3), 255, np.uint8)
-    for (row, column), one in zip(corners, (small.clamp(0, 1) * 255 + 0.5).byte().numpy(), strict=True):
-        page[row : row + side, column : column + side] = one.transpose(1, 2, 0)
-    return page
+    if len(thumbs) != len(corners):
+        raise ValueError(f"There are {len(corners)} places for {len(thumbs)} pictures: give one for each.")
+    page = Image.new("RGB", (width, height), "white")
+    for (row, column), one in zip(corners.tolist(), thumbs, strict=True):
+        page.paste(to_picture(one).resize((side, side)), (column, row))
+    return np.asarray(page)
 
 
 def dot_map(points, groups: Sequence[str], *, size: int = 900, radius: int = 5) -> np.ndarray:
