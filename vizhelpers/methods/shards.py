@@ -3,16 +3,15 @@
     python -m vizhelpers.methods.shards DIR --out OUT --net squeezenet1_1
     torchrun --nproc-per-node 4 -m vizhelpers.methods.shards DIR --out OUT    # on several machines, too, one shared OUT
 
-Every process takes the pictures whose name's checksum modulo WORLD_SIZE is its rank. A shard appears when it is
-complete; a rerun leaves out what some shard has. Ctrl-C, or torchrun's SIGTERM, keeps all batches but the running one.
-"""
+Of WORLD_SIZE processes each takes every WORLD_SIZE-th picture. A shard appears when it is complete; a rerun leaves out
+what some shard has. Ctrl-C, or torchrun's SIGTERM, keeps all batches but the running one."""
 import argparse
 import json
 import os
 import signal
 import sys
-import zlib
 from collections import namedtuple
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,9 +37,8 @@ Shards = namedtuple("Shards", "names features")
 def read_shards(out: str | Path) -> Shards:
     """What is finished in OUT, `(names, features (N,D))`, sorted by name; names are paths below DIR. Lesson 03."""
     rows = {}
-    for path, facts in _shards(out).items():
-        with safe_open(path, "pt") as file:
-            rows |= zip(facts["names"], file.get_tensor("features"), strict=True)
+    for facts, file in _shards(out):
+        rows |= zip(facts["names"], file.get_tensor("features"), strict=True)
     if not rows:
         raise FileNotFoundError(f"No finished shard is in {str(out)!r}: first run python -m vizhelpers.methods.shards.")
     return Shards(sorted(rows), torch.stack([rows[name] for name in sorted(rows)]))
@@ -48,19 +46,17 @@ def read_shards(out: str | Path) -> Shards:
 
 def unreadable(out: str | Path) -> dict[str, str]:
     """The files that were left out, and why: name -> reason."""
-    return {name: why for facts in _shards(out).values() for name, why in facts["unreadable"].items()}
+    return {name: why for facts, _ in _shards(out) for name, why in facts["unreadable"].items()}
 
 
-def _shards(out: str | Path) -> dict[Path, dict]:
-    """Each shard, and what it says of itself: made_by, names, unreadable."""
-    found = {}
+def _shards(out: str | Path) -> Iterator[tuple[dict, safe_open]]:
+    """What each shard says of itself (made_by, names, unreadable), and the open file."""
     for path in sorted(Path(out).glob("shard-*.safetensors")):
         try:
             with safe_open(path, "pt") as file:
-                found[path] = json.loads(file.metadata()["vizhelpers"])
+                yield json.loads(file.metadata()["vizhelpers"]), file
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{str(path)!r} is no shard or is damaged ({error}): delete it and run again.") from None
-    return found
 
 
 def _write(out: Path, made_by: str, rows: dict[str, Tensor], bad: dict[str, str]) -> None:
@@ -87,14 +83,14 @@ def run(folder: Path, out: Path, net: str, batch_size: int, workers: int, shard_
     """Do this process's part of a folder."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     who = f"[{rank}/{world}] " if world > 1 else ""
-    mine = [name for name in picture_files(folder) if zlib.crc32(os.fsencode(name)) % world == rank]
+    mine = picture_files(folder)[rank::world]
     out.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():  # each process of a machine on a GPU of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     model = load_model(net)
     label = feature_layer(model).label
     made_by, before, rows, bad = f"{label}; {model.viz.weights}", set(), {}, {}
-    for facts in _shards(out).values():
+    for facts, _ in _shards(out):
         if facts["made_by"] != made_by:
             raise ValueError(f"{str(out)!r} holds other features ({facts['made_by']}): choose another --out.")
         before.update(facts["names"], facts["unreadable"])
@@ -105,10 +101,7 @@ def run(folder: Path, out: Path, net: str, batch_size: int, workers: int, shard_
         for good, why in tqdm(DataLoader(todo, batch_size, num_workers=workers, collate_fn=read), who, mininterval=5):
             if good:
                 x = torch.from_numpy(np.concatenate([*good.values()])).to(device_of(model))
-                found = features(model, x, batch_size=len(x)).cpu()
-                rows |= zip(good, found, strict=False)
-                if len(found) < len(good):  # features returns what it has when it is stopped
-                    raise KeyboardInterrupt
+                rows |= zip(good, features(model, x, batch_size=len(x)).cpu(), strict=True)
             bad |= why
             if len(rows) + len(bad) >= shard_size:
                 _write(out, made_by, rows, bad)
