@@ -89,8 +89,6 @@ def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     official, options = choices[weights], {}
     if name in ("googlenet", "inception_v3"):
         options = dict(transform_input=True, aux_logits=True)  # trained on TensorFlow's normalisation, with both heads
-    elif name.startswith("vit_"):
-        options = dict(image_size=official.meta["min_size"][0])
     net = _built(name, **options)
     net.load_state_dict(stored.official_state_dict(official.url))
     if name == "googlenet":  # its auxiliary heads are untrained, and torchvision drops them
@@ -113,7 +111,7 @@ def _conv(ins: int, outs: int, kernel: int = 1, stride: int = 1, groups: int = 1
     return nn.Sequential(parts)
 
 
-class InvertedResidual(nn.Module):
+class InvertedResidual(nn.Sequential):
     """Widen (1x1), filter each channel by itself, narrow (1x1); added to the input where the shapes agree."""
     def __init__(self, ins: int, outs: int, kernel: int, stride: int, widen: int):
         super().__init__()
@@ -124,9 +122,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and ins == outs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
-        for part in self.children():
-            y = part(y)
+        y = super().forward(x)
         return x + y if self.residual else y
 
 
