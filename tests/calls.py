@@ -105,7 +105,7 @@ def calls() -> dict[str, dict]:
         "integrated_gradients": dict(model=net, x=x, target=1, baseline=torch.zeros(1, 3, 1, 1), steps=2),
         "knn_agreement": dict(features=noise(12, 5), labels=groups, k=2, metric="cosine"),
         "library": dict(kind="photos", group="animals"),
-        "load_image": dict(source=picture, background=(1, 2, 3)),
+        "load_image": dict(source=picture),
         "load_model": dict(name="squeezenet1_1", weights="auto", device="cpu"),
         "load_style_net": dict(name="great_wave", device="cpu"),
         "maximize_activation": dict(model=net, target=1, seed=0, size=32, steps=1, precision="float32"),

@@ -138,16 +138,16 @@ def test_data_folder_can_be_moved(tmp_path):
 
 @pytest.mark.parametrize("mode, colour, expected", [
     ("L", 100, (100, 100, 100)), ("RGB", (1, 2, 3), (1, 2, 3)), ("1", 1, (255, 255, 255)), ("1", 0, (0, 0, 0)),
-    ("LA", (100, 0), (10, 20, 30)), ("LA", (100, 255), (100, 100, 100)),
-    ("RGBA", (200, 100, 50, 0), (10, 20, 30)), ("RGBA", (200, 100, 50, 255), (200, 100, 50)),
+    ("LA", (100, 0), (255, 255, 255)), ("LA", (100, 255), (100, 100, 100)),
+    ("RGBA", (200, 100, 50, 0), (255, 255, 255)), ("RGBA", (200, 100, 50, 255), (200, 100, 50)),
     ("HSV", (0, 255, 255), (255, 0, 0)),
-    ("RGBA", (210, 120, 130, 51), (50, 40, 50)),  # 10 + 0.2 * 200, 20 + 0.2 * 100, 30 + 0.2 * 100
+    ("RGBA", (205, 105, 55, 51), (245, 225, 215)),  # 255 - 0.2 * 50, 255 - 0.2 * 150, 255 - 0.2 * 200
     ("CMYK", (0, 255, 255, 0), (255, 0, 0)), ("CMYK", (0, 0, 0, 255), (0, 0, 0)),
     ("I;16", 65535, (255,) * 3), ("I;16", 32896, (128,) * 3), ("I;16", 300, (1,) * 3),  # 300 / 257 = 1.17
     ("I", 65535, (255,) * 3), ("I", 25700, (100,) * 3)])
 def test_pil_modes(mode, colour, expected):
     image = Image.new(mode, (9, 11), colour)
-    result = load_image(image, background=(10, 20, 30))
+    result = load_image(image)
     assert (result.mode, result.size, pixel(result)) == ("RGB", (9, 11), expected)
     assert image.mode == mode and pixel(image) == Image.new(mode, (9, 11), colour).getpixel((4, 4))
 
@@ -176,8 +176,8 @@ def test_palette_with_transparency(tmp_path):
     image.save(tmp_path / "p.png", transparency=0)
     image.save(tmp_path / "p.gif", transparency=0)
     for name in ("p.png", "p.gif"):
-        result = load_image(tmp_path / name, background=(1, 2, 3))
-        assert pixel(result, (2, 2)) == (1, 2, 3) and pixel(result, (7, 2)) == (0, 0, 255)
+        result = load_image(tmp_path / name)
+        assert pixel(result, (2, 2)) == (255, 255, 255) and pixel(result, (7, 2)) == (0, 0, 255)
     rgb = encoded(Image.new("RGB", (9, 9), (9, 9, 9)), "PNG", transparency=(9, 9, 9))
     assert pixel(load_image(rgb)) == (255, 255, 255)
 
@@ -217,8 +217,8 @@ def test_the_dtype_says_the_scale():
         assert np.array_equal(np.asarray(load_image(source))[..., 1], steps)
     assert pixel(load_image(np.eye(9, dtype=bool)), (3, 3)) == (255, 255, 255)
     assert pixel(load_image(torch.full((3, 9, 9), 0.5, dtype=torch.bfloat16, requires_grad=True))) == (128, 128, 128)
-    alpha = np.full((9, 9, 4), (210, 120, 130, 51), np.uint8)
-    assert pixel(load_image(alpha, background=(10, 20, 30))) == (50, 40, 50)
+    alpha = np.full((9, 9, 4), (205, 105, 55, 51), np.uint8)
+    assert pixel(load_image(alpha)) == (245, 225, 215)
 
 
 def test_sources_are_unchanged(rng):
@@ -291,8 +291,6 @@ def test_wrong_values():
     refused(ValueError, "shape", source=np.zeros((9, 9, 2), np.uint8))
     refused(ValueError, "shape", source=np.zeros((2, 3, 9, 9), np.uint8))
     refused(ValueError, "shape", source=np.zeros(9, np.uint8))
-    refused(ValueError, "background", source=Image.new("RGBA", (9, 9)), background="red")
-    refused(ValueError, "background", source=Image.new("RGBA", (9, 9)), background=(1, 2, 300))
     refused(ValueError, "65535", source=Image.new("I", (9, 9), 70000))
     refused(ValueError, "mode F", source=Image.new("F", (9, 9), 0.5))  # PIL itself would make it black
     refused(ValueError, "mode La", source=Image.new("La", (9, 9), (100, 255)))

@@ -121,3 +121,4 @@ def test_scene_sources_and_refusals(tmp_path):
     refused(ValueError, "size", objects=[red], size=(20.5, 20), **ok)
     refused(ValueError, "pictures have from 8 x 8", objects=[red], size=(4, 40), **ok)
     refused(ValueError, "background", objects=[red], background=(1, 2), **ok)
+    refused(ValueError, "background", objects=[red], background=(1, 2, 300), **ok)

@@ -69,10 +69,10 @@ def find_picture(name: str, kinds=("photos", "paintings", "objects")) -> Picture
     return min(found, key=lambda p: kinds.index(p.kind), default=None)
 
 
-def load_image(source, *, background: tuple[int, int, int] = (255, 255, 255)) -> Image.Image:
-    """Any picture as an upright RGB image of its own, 8 x 8 or more; `background` is under transparency. Lesson 00."""
+def load_image(source) -> Image.Image:
+    """Any picture as an upright RGB image of its own, 8 x 8 or more; white is under transparency. Lesson 00."""
     image = eight_bit(read_any(source))
-    ground = Image.new("RGBA", image.size, as_colour(background))
+    ground = Image.new("RGBA", image.size, "white")
     return image if image.mode == "RGB" else Image.alpha_composite(ground, image).convert("RGB")
 
 
@@ -163,12 +163,6 @@ def eight_bit(image: Image.Image) -> Image.Image:
     if image.mode in ("F", "La"):
         raise ValueError(f"a picture of mode {image.mode} cannot be turned into RGB; give an array of floats 0..1")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def as_colour(colour) -> tuple[int, ...]:
-    if isinstance(colour, tuple | list) and len(colour) == 3 and all(c in range(256) for c in colour):
-        return tuple(map(int, colour))
-    raise ValueError(f"a background colour is three numbers 0..255, not {colour!r}")
 
 
 def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, crop=True, device=None) -> Tensor:

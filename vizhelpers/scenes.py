@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from .images import as_colour, check_size, eight_bit, find_picture, load_image, read_any
+from .images import check_size, eight_bit, find_picture, load_image, read_any
 
 MAX_ZOOM = 2  # a 45-pixel raspberry filling the scene would be a mosaic of its pixels
 SIDE = 224  # of what stands on white and of textures, in pixels
@@ -29,7 +29,10 @@ def compose_scene(objects, *, background=None, size=(224, 224), boxes=None, scal
         raise ValueError("compose_scene got no objects; name at least one cut-out, such as 'koala'")
     names, cut_outs = zip(*(cut_out(one, number) for number, one in enumerate(objects, 1)), strict=True)
     if background is None or isinstance(background, tuple | list):
-        image = Image.new("RGB", (width, height), (128, 128, 128) if background is None else as_colour(background))
+        colour = (128, 128, 128) if background is None else tuple(background)
+        if len(colour) != 3 or not all(c in range(256) for c in colour):
+            raise ValueError(f"a background colour is three numbers 0..255, not {background!r}")
+        image = Image.new("RGB", (width, height), colour)
     else:
         image = ImageOps.fit(load_image(background), (width, height), Image.Resampling.BICUBIC)
     cells = _cells([c.size for c in cut_outs], width, height) if boxes is None else _pixel_boxes(boxes, names, size)
