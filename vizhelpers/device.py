@@ -22,12 +22,10 @@ def device() -> torch.device:
     if not wish:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
-        chosen = torch.device(wish)
-        torch.empty(0, device=chosen)
+        return torch.empty(0, device=wish).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RuntimeError(f"VIZHELPERS_DEVICE is {wish!r}, but this machine's PyTorch cannot use it "
                            f"({in_short(error)}); unset the variable to let vizhelpers choose.") from None  # fmt: skip
-    return chosen
 
 
 def warn(text: str) -> None:
@@ -140,8 +138,7 @@ def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_s
 
 def prepare_torchvision() -> None:
     """Make `import torchvision` work where its compiled operators do not fit this torch (CPU torch on Linux).
-    There the import stops at `torchvision::nms`, which no lesson uses; declaring the two schemas that it looks for is
-    enough. Where the real operators load nothing is declared. `import vizhelpers` calls it."""
+    There the import stops at `torchvision::nms`, which no lesson uses: declaring what it looks for is enough."""
     spec = None if "torchvision" in sys.modules else importlib.util.find_spec("torchvision")
     if spec is None or sys.platform != "linux" or hasattr(torch.ops.torchvision, "nms"):
         return
