@@ -15,12 +15,10 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
         if found := [name for name, module in modules.items() if module is layer]:
             return found[0], layer
         raise ValueError(f"This {type(layer).__name__} is not part of the {type(model).__name__} that was given.")
-    if not isinstance(layer, str):
-        raise ValueError(f"A layer is a dotted name or a module, not {layer!r}; vh.layer_names(model) lists the names.")
-    if layer and layer in modules:
+    if layer and isinstance(layer, str) and layer in modules:
         return layer, modules[layer]
     names = [name for name in modules if name]
-    near = difflib.get_close_matches(layer, names, n=4, cutoff=0.3) or names[:4]
+    near = difflib.get_close_matches(str(layer), names, n=4, cutoff=0.3) or names[:4]
     raise ValueError(f"There is no layer {layer!r} in this {type(model).__name__}; nearest: {', '.join(near)}.")
 
 
