@@ -26,12 +26,10 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "Non
 
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
-    """The net in wrappers that only pass on (torch.compile, DataParallel, a Sequential of it), and its name in them."""
+    """The net in wrappers that only pass on (torch.compile, DataParallel), and its name in them."""
     prefix = ""
     while True:
         name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
-        if type(model) is nn.Sequential and len(model) == 1 and [*model[0].children()] and not hasattr(model, "viz"):
-            name = next(iter(model._modules))
         if name is None:
             return model, prefix
         model, prefix = model._modules[name], f"{prefix}{name}."
