@@ -205,9 +205,7 @@ def curve_picture(other, curve, at: int) -> np.ndarray:
         ax.plot(share, numbers(other), color="0.67", linewidth=2)
         ax.plot(share, numbers(curve), color="tab:blue", linewidth=2)
         ax.plot(share[at], float(curve[at]), "o", color="tab:red", clip_on=False)
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="of the pixels deleted")
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_ticks([0, 0.5, 1], ["0%", "50%", "100%"])
+        ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], xlabel="share of the pixels deleted")
         ax.spines[["top", "right"]].set_visible(False)
     return figure_pixels(draw, 3.25, 2.8)
 

@@ -72,8 +72,7 @@ def show_map(values, *, ax: Axes | None = None, title="", colours=None, limit: f
 
 
 def show_mosaic(maps, *, columns=8, shared=False, title: str = "", ax: Axes | None = None, width=6.0) -> Axes:
-    """Draw many maps `(N,h,w)` or RGB filters `(N,3,h,w)` as one mosaic, each on its own scale unless `shared`.
-    Filters below 12 pixels are enlarged; `width` of a new figure is in inches. Lesson 01."""
+    """Draw maps `(N,h,w)` or RGB filters `(N,3,h,w)` as a mosaic, each on its own scale unless `shared`. Lesson 01."""
     a = numbers(maps)  # small filters are enlarged: a gap as wide as a weight would take much of the figure
     picture = mosaic(a, columns=columns, shared=shared, scale=max(1, 24 // max(a.shape[-2:])) if a.ndim == 4 else 1)
     ax = axes(ax, width, width * picture.shape[0] / picture.shape[1] + 0.3)
