@@ -138,12 +138,10 @@ def embed_folder(folder: str | Path, model: nn.Module | None = None, *, progress
 
 
 def picture_files(folder: str | Path) -> list[str]:
-    """Paths below a folder of what looks like a picture by its ending, in alphabetical order folder by folder."""
-    found, endings = [], (*Image.registered_extensions(), ".heic", ".heif")  # a phone's: read or said, not passed over
-    for base, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        names = [file for file in sorted(files) if file.lower().endswith(endings) and not file.startswith(".")]
-        found += [Path(base, name).relative_to(folder).as_posix() for name in names]
+    """Paths below a folder of what looks like a picture by its ending, in alphabetical order."""
+    endings = (*Image.registered_extensions(), ".heic", ".heif")  # a phone's: read or said, not passed over
+    names = sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*"))
+    found = [name for name in names if name.lower().endswith(endings) and "/." not in f"/{name}"]
     if not found:
         raise FileNotFoundError(f"There is no folder {str(folder)!r}, or no picture file (.jpg, ...) in it or below.")
     return found
@@ -166,7 +164,6 @@ def tsne(features: Rows, *, perplexity: float = 30) -> Tensor:
     # Below some thousand points, threads wait longer for one another than they work (20 times, on a busy machine).
     with threadpool_limits(1 if len(a) < 3000 else None):
         a = PCA(min(50, *a.shape), svd_solver="full").fit_transform(a)
-        a = a if a.shape[1] > 1 else np.hstack([a, np.zeros_like(a)])
         start = (a[:, :2] / a[:, 0].std() * 1e-4).astype(np.float32)  # no chance in it
         made = TSNE(perplexity=perplexity, init=start, learning_rate="auto").fit_transform(a)
     return torch.from_numpy(np.ascontiguousarray(made, np.float32))
