@@ -102,12 +102,9 @@ def finished(job, progress: bool, unit: str = "step"):
     return job.result()
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+def quiet() -> warnings.catch_warnings:
     """Without warnings: where an explorer or a figure says itself what they would say."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return warnings.catch_warnings(action="ignore")
 
 
 def in_batches(function: Callable, inputs: Tensor | Sequence[Tensor], *, batch_size: int | None = None,

@@ -1,6 +1,5 @@
 """Figures of single lessons: collections of pictures (03), shape bias (12), the scoreboard (13). They take results.
 `points` are `(N,2)` from `tsne`, `thumbs` `(N,3,h,w)` in 0..1 such as `Embedding.thumbs`; `ax` as in `show`."""
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -117,10 +116,10 @@ def show_shape_bias(found: Mapping, *, published: Mapping | None = None, ax: Axe
     ax = axes(ax, 8.0, 0.27 * (len(classes) + len(others)) + 1.2)
     top, colours = len(classes) - 0.5, _colours(found)
     for name, one in found.items():
-        known = [(value, classes.index(c)) for c, value in one.per_class.items() if not math.isnan(value)]
         label = f"{name}: {one.bias:.0%} [{one.ci95[0]:.0%} to {one.ci95[1]:.0%}]"
         colour, dot = colours[name], "D" if colours[name] == HUMAN else "o"
-        ax.plot(*np.array(known).reshape(-1, 2).T, dot, color=colour, alpha=0.85, label=label)
+        rows = [classes.index(c) for c in one.per_class]
+        ax.plot([*one.per_class.values()], rows, dot, color=colour, alpha=0.85, label=label)
         ax.plot([one.bias] * 2, [-0.6, top], color=colour, linewidth=1.5)
         ax.fill_between(one.ci95, -0.6, top, color=colour, alpha=0.12, linewidth=0)
     for n, (name, bias) in enumerate(others):

@@ -55,10 +55,9 @@ def class_index(model: nn.Module, target: int | str) -> int:
 
 def _index(labels: Sequence[str], target: int | str) -> int:
     if not isinstance(target, str):
-        try:
-            index = operator.index(None if isinstance(target, bool) else target)
-        except TypeError:
-            raise ValueError(f"A class is a whole number or a label, not {target!r}.") from None
+        if isinstance(target, bool) or not hasattr(target, "__index__"):
+            raise ValueError(f"A class is a whole number or a label, not {target!r}.")
+        index = operator.index(target)
         if not 0 <= index < len(labels):
             raise ValueError(f"There is no class {index}: this net's classes go from 0 to {len(labels) - 1}.")
         return index
