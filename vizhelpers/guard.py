@@ -27,12 +27,11 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "Non
 
 def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
     """The net in wrappers that only pass on (torch.compile, DataParallel), and its name in them."""
-    prefix = ""
-    while True:
-        name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
-        if name is None:
-            return model, prefix
-        model, prefix = model._modules[name], f"{prefix}{name}."
+    name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
+    if name is None:
+        return model, ""
+    inner, prefix = unwrapped(model._modules[name])
+    return inner, f"{name}.{prefix}"
 
 
 @cache

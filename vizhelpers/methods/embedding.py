@@ -150,8 +150,7 @@ def picture_files(folder: str | Path) -> list[str]:
 def tsne(features: Rows, *, perplexity: float = 30) -> Tensor:
     """Points `(N,2)` whose neighbours are those in feature space: PCA to 50 numbers, then scikit-learn's t-SNE.
     Distances are Euclidean: give `F.normalize(features)` to map by cosine. `perplexity`, 1 to N/3, is about how many
-    neighbours each point tries to keep. It starts from the first two principal components: no chance is in it.
-    van der Maaten & Hinton 2008; lesson 03."""
+    neighbours each point tries to keep. No chance is in it. van der Maaten & Hinton 2008; lesson 03."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
@@ -164,7 +163,7 @@ def tsne(features: Rows, *, perplexity: float = 30) -> Tensor:
     # Below some thousand points, threads wait longer for one another than they work (20 times, on a busy machine).
     with threadpool_limits(1 if len(a) < 3000 else None):
         a = PCA(min(50, *a.shape), svd_solver="full").fit_transform(a)
-        start = (a[:, :2] / a[:, 0].std() * 1e-4).astype(np.float32)  # no chance in it
+        start = (a[:, :2] / a[:, 0].std() * 1e-4).astype(np.float32)  # the first two principal components: no chance
         made = TSNE(perplexity=perplexity, init=start, learning_rate="auto").fit_transform(a)
     return torch.from_numpy(np.ascontiguousarray(made, np.float32))
 

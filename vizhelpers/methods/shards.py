@@ -88,14 +88,13 @@ def run(folder: Path, out: Path, net: str, batch_size: int, workers: int, shard_
     if torch.cuda.is_available():  # each process of a machine on a GPU of its own
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
     model = load_model(net)
-    label = feature_layer(model).label
-    made_by, before, rows, bad = f"{label}; {model.viz.weights}", set(), {}, {}
+    made_by, before, rows, bad = f"{feature_layer(model).label}; {model.viz.weights}", set(), {}, {}
     for facts, _ in _shards(out):
         if facts["made_by"] != made_by:
             raise ValueError(f"{str(out)!r} holds other features ({facts['made_by']}): choose another --out.")
         before.update(facts["names"], facts["unreadable"])
     todo = [name for name in mine if name not in before]
-    print(f"{who}{label}: {len(todo)} pictures to do, {len(mine) - len(todo)} done before", flush=True)
+    print(f"{who}{made_by}: {len(todo)} pictures to do, {len(mine) - len(todo)} done before", flush=True)
     read = partial(_read, folder, SimpleNamespace(viz=model.viz))  # the processes that read need no more of the net
     try:
         for good, why in tqdm(DataLoader(todo, batch_size, num_workers=workers, collate_fn=read), who, mininterval=5):
