@@ -102,8 +102,7 @@ def of_rows(target: Neuron | Tensor, rows: Sequence[int]) -> Neuron | Tensor:
 
 def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
     """How many classes a net has and what its outputs are taken for, by a trial pass; one for each state of it."""
-    modules = [*model.modules()]
-    parts = modules[1:], [p.shape for m in modules for p in m._parameters.values() if p is not None]
+    parts = [*model.modules()][1:], [p.shape for p in model.parameters()]
     if _known.get(model, (None,))[0] != parts:
         _known[model] = parts, _trial(model, x)
     return _known[model][1]

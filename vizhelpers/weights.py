@@ -67,9 +67,8 @@ def official_state_dict(url: str) -> dict[str, Tensor]:
 
 
 def is_cached(name_or_url: str) -> bool:
-    """Whether an embedded net's weights or an official file are on this disk already (the size is looked at only)."""
-    path, record = _path(name_or_url), EMBEDDED.get(name_or_url)
-    return path.is_file() and (record is None or path.stat().st_size == record.size)
+    """Whether an embedded net's weights or an official file are on this disk already (not whether they are whole)."""
+    return _path(name_or_url).is_file()
 
 
 def _path(name_or_url: str) -> Path:
