@@ -104,8 +104,7 @@ def read_any(source) -> Image.Image:
         raise TypeError(f"a picture is a name, path, bytes, array, tensor or PIL image, not {type(source).__name__}")
     if not os.path.isfile(path):
         near = difflib.get_close_matches(Path(path).stem.lower(), {p.subject for p in _index(DATA)}, 4, 0.5)
-        is_path = isinstance(path, Path) or Path(path).suffix
-        error = FileNotFoundError if is_path and not os.path.isdir(path) else ValueError
+        error = FileNotFoundError if Path(path).suffix and not os.path.isdir(path) else ValueError
         says = f"there is no library picture and no file (a folder is none) called {str(path)[-60:]!r}"
         raise error(f"{says}; vh.library() lists all names, near this one: {', '.join(near) or 'none'}")
     with open(path, "rb") as file:
