@@ -89,6 +89,8 @@ def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     official, options = choices[weights], {}
     if name in ("googlenet", "inception_v3"):
         options = dict(transform_input=True, aux_logits=True)  # trained on TensorFlow's normalisation, with both heads
+    elif name.startswith("vit_"):
+        options = dict(image_size=official.meta["min_size"][0])
     net = _built(name, **options)
     net.load_state_dict(stored.official_state_dict(official.url))
     if name == "googlenet":  # its auxiliary heads are untrained, and torchvision drops them
