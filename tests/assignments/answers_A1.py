@@ -368,7 +368,7 @@ SLIPS = [
          "crops.append((n, (max(top, 0), max(left, 0), bottom, right)))",
          "crops.append((n, (max(left, 0), max(top, 0), right, bottom)))"),
         ("row and column swapped", Q4, "row and column are swapped", "row, column = divmod", "column, row = divmod"),
-        ("divided by the height", Q4, "the width of the map", "values.shape[3]", "values.shape[2]"),
+        ("divided by the height", Q4, "row * width + column", "values.shape[3]", "values.shape[2]"),
         ("two crops from one picture", Q4, "two crops come from one picture", TWO_OF_ONE),
         ("box outside the picture", Q4, "reaches outside",
          "crops.append((n, (max(top, 0), max(left, 0), bottom, right)))",
