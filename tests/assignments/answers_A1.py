@@ -120,7 +120,7 @@ def sees(chain, size=1, jump=1, start=0):
                 x = F.conv1d(x, torch.ones(1, 1, k, dtype=torch.float64), None, s, p, d)
         return x
 
-    eye = torch.eye(405, dtype=torch.float64)[:, None]  # 405 pictures of one bright pixel
+    eye = torch.eye(407, dtype=torch.float64)[:, None]  # 407 pictures of one bright pixel
     reached = ones(chain, eye)[:, 0] != 0
     unit = reached.shape[1] // 2
     first = [int(reached[:, u].nonzero().min()) for u in (unit, unit + 1)]
@@ -278,6 +278,8 @@ SLIPS = [
         ("runs the model for each name", Q1, "register all hooks, then run it once", "        model(x)\n",
          "            model(x)\n"),
         ("gradients stay off", Q1, "gradients stay off", "    try:\n", "    torch.set_grad_enabled(False)\n    try:\n"),
+        ("gradients stay off after an error", Q1, "gradients stay off", "        model(x)\n",
+         "        torch.set_grad_enabled(False)\n        model(x)\n        torch.set_grad_enabled(True)\n"),
         ("the model stays in eval mode", Q1, "the model's mode", "        model(x)\n", "        model.eval()(x)\n"),
         ("vh.capture", Q1, "without `vh.`", BY_VH),
         ("returns nothing", "a1_q1_seen", "returns nothing", "return found", "print(found)"),
@@ -353,7 +355,7 @@ SLIPS = [
         ("the widest branch", BRANCH, "both edges count", "            start = min(first for _, _, first in fields)\n"
          "            size = max(first + wide for wide, _, first in fields) - start\n"
          "            jump = fields[0][1]\n", "            size, jump, start = max(fields)\n"),
-        ("a branch starts anew", BRANCH, "the result should be", "sees(branch, size, jump, start)", "sees(branch)"),
+        ("a branch starts anew", BRANCH, "a branch begins anew", "sees(branch, size, jump, start)", "sees(branch)"),
         ("branches in a row", BRANCH, "not in a row",
          "            fields = [sees(branch, size, jump, start) for branch in layer.branches]\n"
          "            start = min(first for _, _, first in fields)\n"
@@ -368,7 +370,7 @@ SLIPS = [
          "crops.append((n, (max(top, 0), max(left, 0), bottom, right)))",
          "crops.append((n, (max(left, 0), max(top, 0), right, bottom)))"),
         ("row and column swapped", Q4, "row and column are swapped", "row, column = divmod", "column, row = divmod"),
-        ("divided by the height", Q4, "row * width + column", "values.shape[3]", "values.shape[2]"),
+        ("divided by the height", Q4, "a flat place is row * width + column", "values.shape[3]", "values.shape[2]"),
         ("two crops from one picture", Q4, "two crops come from one picture", TWO_OF_ONE),
         ("box outside the picture", Q4, "reaches outside",
          "crops.append((n, (max(top, 0), max(left, 0), bottom, right)))",
