@@ -205,6 +205,8 @@ def saliency(model, x, targets):
      HID1, "requires_grad has changed"),
     ("q1", "float32 inside", {Q1: [("leaf = x.detach()", "leaf = x.detach().float()")]}, HID1, "RuntimeError"),
     ("q1", "scaled to 0..1", saliency("scores[rows, targets]", "g.abs().amax(1) / g.abs().max()"), SEEN1, "right"),
+    ("q1", "the one-liner", {Q1: "def saliency(model, x, targets):\n    return vh.saliency(model, x, targets)"},
+     HID1, "write saliency with torch alone"),
     # 2: the test and the mended function
     ("q2", "a test on a linear net only", my_test(LINEAR),
      HID2, "lets a defect pass (only the gradient at the picture)"),
@@ -259,6 +261,10 @@ if abs(float(ig(lambda z: z.flatten(1), x, 0 * x + 1, torch.tensor([0]), 4).sum(
      HID2M, "asks all pictures for all targets"),
     ("q2", "the first picture's class", {MEND: [("[torch.arange(len(x)), targets]", "[:, targets[0]]")]},
      HID2M, "first picture's class"),
+    ("q2", "the one-liner", {MEND: """
+def mended(model, x, baseline, targets, steps=64):
+    return (lambda: vh.integrated_gradients(model, x, targets, baseline=baseline, steps=steps))()
+"""}, HID2M, "write mended with torch alone"),
     # 3: Grad-CAM
     ("q3", "softmax", {Q3: [(TRY, TRY.replace("requires_grad_())", "requires_grad_()).softmax(1)"))]},
      HID3, "without softmax"),
@@ -282,15 +288,17 @@ if abs(float(ig(lambda z: z.flatten(1), x, 0 * x + 1, torch.tensor([0]), 4).sum(
                                           + "\n    return heat / heat.amax((1, 2), keepdim=True)")]},
      HID3, "do not scale the map"),
     ("q3", "the hook stays", {Q3: [("        handle.remove()", "        pass")]}, HID3, "a hook is left"),
-    ("q3", "removed only when nothing raised", {Q3: [(TRY, RUN + "    handle.remove()\n")]}, HID3, "in `finally:`"),
+    ("q3", "removed only when nothing raised", {Q3: [(TRY, RUN + "    handle.remove()\n")]}, NET3, "in `finally:`"),
     ("q3", "hides the net's error",
      {Q3: [("    finally:", "    except RuntimeError:\n        return x[:, 0]\n    finally:")]},
-     HID3, "must come through"),
+     NET3, "must come through"),
     ("q3", "the weights thawed", {Q3: [("    kept = []", "    kept = []\n    model.requires_grad_(True)")]},
      HID3, "requires_grad has changed"),
     ("q3", "the in-place layers changed for good",
      {Q3: [("    kept = []", "    kept = []\n    for m in model.modules():\n        m.inplace = False")]},
      HID3, "`inplace` has changed"),
+    ("q3", "the one-liner", {Q3: "def grad_cam(model, x, targets, layer):\n"
+                                 "    return vh.grad_cam(model, x, targets, layer=layer)"}, HID3, "with torch alone"),
     # 4: Grad-CAM++
     ("q4", "an input on which all agree",
      {Q4: [("return {", "return {n: (0 * one, 0.5**0.5 * one) for n in VERSIONS} or {")]}, HID4, "off by only 0.0%"),
@@ -319,6 +327,8 @@ if abs(float(ig(lambda z: z.flatten(1), x, 0 * x + 1, torch.tensor([0]), 4).sum(
     ("q4", "lesson 08's answer as it stands",
      {Q4: [(ALPHA, ALPHA.replace("(2, 3)", "(1, 2)")), ("g.relu()).sum(dim=(2, 3))", "g.relu()).sum(dim=(1, 2))")]},
      "a2_q4_seen", "shape (1, 1)"),
+    ("q4", "the one-liner", {Q4: [(ALPHA, "return vh.plus_plus_weights(maps, g)")]},
+     HID4W, "write weights with torch alone"),
     # 5: the CAM family
     ("q5", "Layer-CAM with the mean's ReLU", cams("return (g.mean((1, 2), keepdim=True).relu() * A).sum(0)"),
      HID5, "not on a channel's mean"),
@@ -342,13 +352,13 @@ if abs(float(ig(lambda z: z.flatten(1), x, 0 * x + 1, torch.tensor([0]), 4).sum(
     ("q5", "Eigen-CAM: the vector alone", {MORE: [("u = torch.linalg.svd(A.flatten(1), full_matrices=False).U[:, 0]",
                                                   "v = torch.linalg.svd(A.flatten(1), full_matrices=False).Vh[0]"),
                                                  ("(u[:, None, None] * A).sum(0)", "v.view(A.shape[1:])")]},
-     HID5M, "right singular vector alone"),
+     HID5, "right singular vector alone"),
     ("q5", "Eigen-CAM centred",
      {MORE: [("A.flatten(1), full", "A.flatten(1) - A.flatten(1).mean(1, keepdim=True), full")]},
-     HID5M, "centred matrix"),
+     HID5, "centred matrix"),
     ("q5", "Eigen-CAM centred and projected",
      {MORE: [("    u = ", "    A = A - A.mean((1, 2), keepdim=True)\n    u = ")]},
-     HID5M, "the matrix was centred"),
+     HID5, "the matrix was centred"),
     ("q5", "Eigen-CAM called class-specific", {MORE: [('"Eigen-CAM": False', '"Eigen-CAM": True')]},
      HID5M, "given no class"),
     ("q5", "Score-CAM called blind to the class", {MORE: [('"Score-CAM": True', '"Score-CAM": False')]},
