@@ -41,7 +41,7 @@ define install
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
-.PHONY: help site lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
+.PHONY: help site open lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,9 @@ lessons-three-ways: test-setup ## execute every lesson as it is, with AVX2 only 
 
 site: $(VENV)/.stamp-site-$(KEY) weights ## execute the lessons and build their site, with pictures, search and API pages, in build/site
 	@$(PY) site/build.py
+
+open: test-setup ## badges and a first cell for Colab and Kaggle in every lesson: make open ADDRESS=https://host/owner/name
+	@$(PY) site/open.py "$(ADDRESS)"
 
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed
