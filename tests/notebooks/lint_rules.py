@@ -90,7 +90,7 @@ def short_cells(lesson: Lesson) -> Iterator[str]:
         n, most = sizes[cell], 25
         marks = lesson.cells[cell - 1]["metadata"].get("nbgrader", {})
         if marks.get("grade") or marks.get("solution"):
-            most = 45  # what students do not get to see, or write themselves
+            most = 50  # what students do not get to see, or write themselves
             del sizes[cell]
         if n == 0:
             yield f"cell {cell}: is an empty code cell"
