@@ -220,7 +220,7 @@ def test_with_phases_alone_every_frequency_keeps_its_magnitude(size, made_magnit
     planes = np.einsum("ij,jhw->ihw", np.linalg.inv(picture.basis.numpy()), np.log(image / (1 - image)))
     found = np.abs(np.fft.fft2(planes, norm="ortho"))
     np.testing.assert_allclose(found[..., : size[1] // 2 + 1], made_magnitude(size)[0].numpy(), rtol=1e-8)
-    picture.values.data.copy_(picture.written(start))  # its phases are read back, but for the signs of what has no mirror
+    picture.values.data.copy_(picture.written(start))  # its phases are read back, but for signs of what has no mirror
     alone = np.zeros(kept.shape, bool)
     rows, columns = ([n for n in (0, side / 2) if n == int(n)] for side in size)
     for row in rows:
@@ -406,7 +406,8 @@ def test_squeezenet_is_more_excited_by_its_picture_than_by_any_photograph():
 
 def test_gallery():
     rows = vh.dreams()
-    assert {row.name for row in rows} == {"conv2_2", "conv3_2", "conv4_1", "conv5_3", "class"}
+    ways = {"pixels", "decorrelated", "phase"}
+    assert {row.name for row in rows} == {"conv2_2", "conv3_2", "conv4_1", "conv5_3", "class", *ways}
     assert all(row.path.is_file() and row.score > row.library_score for row in rows)
     on_disk = set(rows[0].path.parent.glob("*.webp"))
     assert on_disk == {row.path for row in rows} and sum(p.stat().st_size for p in on_disk) < 4e6
@@ -415,13 +416,15 @@ def test_gallery():
     names = {"conv2_2": 7, "conv3_2": 12, "conv4_1": 17, "conv5_3": 28}
     assert all(row.layer == f"features.{names[row.name]}" for row in rows if row.layer)
     # the numbers in the table, computed again for a filter and a class
-    for row, net in ((vh.dreams("conv2_2")[2], "vgg16"), (vh.dreams("class")[0], "squeezenet1_1")):
+    lite = "efficientnet_lite0"
+    for row, net in ((vh.dreams("conv2_2")[2], "vgg16"), (vh.dreams("class")[0], "squeezenet1_1"),
+                     (vh.dreams("phase")[2], lite), (vh.dreams("pixels")[0], lite)):  # fmt: skip
         net = vh.load_model(net)
         target = vh.Neuron(row.layer, row.channel) if row.layer else row.label
         image = vh.load_image(row.path)
         x = vh.to_input(image, net, size=(image.height, image.width))
         photo = vh.to_input(row.library_picture, net, size=image.width)
         with torch.no_grad():
-            whole = row.name == "class"
+            whole = not row.layer
             got = [float(vh.score(net, p, target, whole=whole)) for p in (x, photo)]
         assert got == pytest.approx([row.score, row.library_score], rel=1e-3)

@@ -262,8 +262,7 @@ def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: i
     sizes = [one for one in sizes if min(one) >= SMALLEST] or [tuple(x.shape[-2:])]
     with stoppable(len(sizes) * steps, progress) as bar:
         for one in sizes:
-            change = image - resized(first, image.shape[-2:])
-            image = (resized(first, one) + resized(change, one)).clamp(0, 1)
+            image = (resized(first, one) + resized(image - resized(first, image.shape[-2:]), one)).clamp(0, 1)
             for _ in range(steps):
                 down, right = torch.randint(-jitter, jitter + 1, (2,), generator=chance).tolist()
                 rolled = torch.roll(image, (down, right), (2, 3))
@@ -275,9 +274,9 @@ def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: i
 
 
 def dreams(name: str | None = None) -> list[Dream]:
-    """The shipped pictures of one `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class") or all: path, net, name,
-    layer ("features.12" or ""), channel (or class number), label (or ""), score (mean of the map, or logit), and
-    library_score of library_picture, the highest of any library picture. Lesson 10."""
+    """The shipped pictures of a `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class", "pixels", "decorrelated",
+    "phase") or all: path, net, name, layer ("features.12" or ""), channel (or class number), label (or ""), score (mean
+    of the map, or logit), and library_score of library_picture, the highest of any library picture. Lesson 10."""
     with open(DATA / "dreams" / "dreams.csv", newline="", encoding="utf-8") as file:
         rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in csv.DictReader(file)]
     if name not in (None, *(row.name for row in rows)):
