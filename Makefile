@@ -83,7 +83,7 @@ course: test-setup ## build/course.zip, all that students get: the committed fil
 grade: test-setup ## grade hand-ins: SUBMISSIONS=folder or zip [MARKS=sheet.csv] [COURSE=2027]; build/grades.csv, feedback
 	@$(PY) tests/grade.py grade $(SUBMISSIONS) $(if $(MARKS),--marks $(MARKS)) $(COURSE_ARGS)
 
-grade-check: test-setup ## grade 14 kinds of difficult hand-ins of each assignment: designed and actual points (15 minutes)
+grade-check: test-setup ## grade 15 kinds of hand-ins of each assignment: designed and actual points (15 minutes)
 	@$(PY) tests/assignments/kinds.py
 
 bench: test-setup ## run the benchmarks, one after another

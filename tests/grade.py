@@ -34,7 +34,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.preprocessors import ClearHiddenTests, GetGrades
+from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions, GetGrades
 from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,12 +43,19 @@ from alone import LEVELS, best_level, command, own_place  # noqa: E402
 from collect import collect, question_of, repair, take_out  # noqa: E402
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls its alembic
-NOTEBOOKS, BUILD = ROOT / "notebooks", ROOT / "build"
+NOTEBOOKS, BUILD = ROOT / "notebooks", Path(os.environ.get("GRADE_BUILD") or ROOT / "build")
 WORK = BUILD / "course"  # nbgrader's folder: source, release, submitted, autograded, feedback, gradebook.db
 CACHE = Path(os.environ.get("VIZHELPERS_CACHE") or platformdirs.user_cache_dir("vizhelpers")).expanduser()
 REGION = re.compile(r"### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)### END \1", re.S)
 SHEET = ["student", "question", "answer", "mark", "comment"]
 GRADES = [*"student assignment automatic of free".split(), "of free", "total", "questions", "seconds", "what happened"]
+
+
+class ClearCode(ClearSolutions):
+    """The cell of a free answer stays as it is: it says what is looked for."""
+
+    def preprocess_cell(self, cell, resources, index):
+        return (cell, resources) if cell.cell_type == "markdown" else super().preprocess_cell(cell, resources, index)
 
 
 def book() -> Gradebook:
@@ -71,6 +78,7 @@ def release(course: int | None = None) -> dict[str, Path]:
     """A1... -> student version. What was graded for another source or another COURSE is thrown away."""
     WORK.mkdir(parents=True, exist_ok=True)
     WORK.chmod(0o700)  # the gradebook and the other hand-ins are no business of a hand-in's
+    steps = [ClearCode if step is ClearSolutions else step for step in GenerateAssignment.preprocessors.default()]
     released = {}
     for path in sorted(NOTEBOOKS.glob("A?_*.ipynb")):
         name, text = path.name[:2], path.read_text(encoding="utf-8")
@@ -86,8 +94,8 @@ def release(course: int | None = None) -> dict[str, Path]:
                     gradebook.remove_assignment(name)
             source.parent.mkdir(parents=True)
             source.write_text(text, encoding="utf-8")
-            convert(GenerateAssignment, name)
-            nothing_given_away(source, released[name])
+            convert(GenerateAssignment, name, config={"GenerateAssignment": {"preprocessors": steps}})
+        nothing_given_away(source, released[name])
     return released
 
 
@@ -114,6 +122,8 @@ def course(released: dict[str, Path]) -> Path:
         assert not shown, f"{', '.join(shown)} would be handed out: see .gitattributes."
         for path in released.values():
             z.write(path, f"course/notebooks/{path.name}")
+    if changed := subprocess.run(["git", "status", "--short"], cwd=ROOT, capture_output=True, text=True).stdout:
+        print(f"Not in the archive, because not committed:\n{changed}", end="")
     return archive
 
 
@@ -146,8 +156,16 @@ def autograde(name: str, student: str, place: Path, log: Path, last: Path, level
 
     sockets = {"transport": "ipc", "ip": f"{place}/socket"} if level < 2 else {}  # files: there is no network inside
     files = sockets | {"connection_file": f"{place}/kernel.json"}
-    execute = {"timeout": options.cell, "on_cell_start": begins}
+    def seconds(cell):  # imports and figures have their minute in any case
+        return options.cell if cell.metadata.get("nbgrader", {}).get("grade") else max(60, options.cell)
+
+    execute = {"timeout_func": seconds, "on_cell_start": begins}
     convert(Autograde, name, student, {"Execute": execute, "KernelManager": files})
+
+
+def read(path: Path):
+    """As it is: nbformat.read would give new ids to some of the cells that a student has copied."""
+    return nbformat.v4.reads(path.read_text(encoding="utf-8"))
 
 
 def graded(name: str, student: str, path: Path, released: Path, said: list[str], level: int, options) -> str:
@@ -158,13 +176,14 @@ def graded(name: str, student: str, path: Path, released: Path, said: list[str],
         folder.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     try:
-        notebook = nbformat.read(path, 4)
+        notebook = read(path)
+        said += repair(notebook, marks)
     except Exception as error:
         return f"the file is no notebook ({type(error).__name__}: {str(error)[:80]})"
-    said += repair(notebook, marks)
     for _ in marks:
         note = nbformat.v4.new_markdown_cell("**Notes of the grader**\n\n" + "\n".join(f"- {s}" for s in said))
-        nbformat.write(nbformat.from_dict({**notebook, "cells": notebook.cells + [note] * bool(said)}), handed)
+        notes = [note] * bool(said)  # at the top of the feedback
+        nbformat.write(nbformat.from_dict({**notebook, "cells": notes + notebook.cells}), handed)
         last.write_text("")
         with own_place() as place:
             child = multiprocessing.Process(target=autograde, args=(name, student, place, log, last, level, options))
@@ -182,7 +201,7 @@ def graded(name: str, student: str, path: Path, released: Path, said: list[str],
         slow = [n for n in range(len(began)) if times[n + 1] - times[n] >= options.cell]
         if late and not slow:
             return f"it takes longer than {options.limit} s"
-        what = take_out(notebook, int(began[slow[0] if late else -1][0]), marks)
+        what = take_out(notebook, int(began[slow[0] if late else -1][0]) - len(notes), marks)
         why = "does not stop" if late else "ends the kernel"
         said.append(f"{what} {why} and was taken out, so that the rest counts")
     return "too many answers end the kernel"
@@ -346,7 +365,7 @@ def main(arguments: list[str] | None = None) -> list[dict] | None:
     parser.add_argument("submissions", nargs="?", type=lambda text: Path(text).resolve(), help="a folder or a zip")
     parser.add_argument("--marks", type=Path, help="a sheet free_answers_A*.csv, filled in")
     parser.add_argument("--course", type=int, help="the number in the line `COURSE = ...`, another for each year")
-    parser.add_argument("--cell", type=int, default=60, help="seconds for a cell")
+    parser.add_argument("--cell", type=int, default=60, help="seconds for a graded cell")
     parser.add_argument("--limit", type=int, default=300, help="seconds for a hand-in")
     options = parser.parse_args(arguments)
     logging.getLogger("traitlets").setLevel("ERROR")

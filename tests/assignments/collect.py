@@ -36,7 +36,7 @@ def assignment_of(path: Path, known: dict[str, dict]) -> str | None:
 def collect(submissions: Path, scratch: Path, known: dict[str, dict]) -> tuple[dict, list[str]]:
     """(student, assignment) -> file, and what there is to say of it; then sentences about those with nothing."""
     if submissions.suffix == ".zip":
-        (scratch / "zip").mkdir()
+        (scratch / "zip").mkdir(parents=True)
         shutil.copy(submissions, scratch / "zip" / "all.zip")
         found = [(Path(*place.parts[1:]), path) for place, path in files(scratch / "zip", scratch)]
     else:

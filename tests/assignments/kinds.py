@@ -4,6 +4,8 @@
 """
 import ast
 import copy
+import importlib
+import os
 import re
 import sys
 import tempfile
@@ -12,7 +14,11 @@ from pathlib import Path
 import nbformat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # the gradebook of the real hand-ins stays out of this
+    place = tempfile.TemporaryDirectory(prefix="kinds-")
+    os.environ["GRADE_BUILD"] = place.name
 import grade  # noqa: E402
+import hand_in  # noqa: E402
 from collect import question_of  # noqa: E402
 
 FULL = 20
@@ -39,10 +45,14 @@ def at_every_call(text: str, line: str) -> str:
 class HandIn:
     """A student's notebook on the way: the release with cells by grade id, and the source's right answers."""
 
-    def __init__(self, source: Path, released: Path):
-        self.notebook, self.right = nbformat.read(released, 4), grade.cells_of(source)
+    def __init__(self, name: str, released: Path):
+        self.name = name
+        self.notebook = nbformat.read(released, 4)
+        self.right = grade.cells_of(grade.WORK / "source" / name / released.name)
         self.cells = {c.metadata.nbgrader.grade_id: c for c in self.notebook.cells if "nbgrader" in c.metadata}
-        self.first, self.second = list(dict.fromkeys(question_of(i) for i, c in self.right.items() if tests(c)))[:2]
+        questions = list(dict.fromkeys(question_of(i) for i, c in self.right.items() if tests(c)))
+        self.first, self.second = questions[:2]
+        self.quickest = min(questions, key=lambda question: len(self.tests(question)))
 
     def answers(self, question: str = "") -> dict:
         return {i: c for i, c in self.cells.items() if c.metadata.nbgrader.solution and c.cell_type == "code"
@@ -77,6 +87,18 @@ def wrong(h):
         h.solve().spoil(question, nonsense)
     h.solve()
     return h.spoil("", nonsense)
+
+
+def slip(h):
+    """The first named slip of the first question; the judge in one process says which cells it fails."""
+    slips = importlib.import_module(f"answers_{h.name}").SLIPS
+    question, _, answers, cell, _ = next(s for s in slips if f"{h.name.lower()}_{s[0]}" == h.first)
+    h.solve()
+    for grade_id, answer in answers.items():
+        h.cells[grade_id].source = hand_in.changed(h.cells[grade_id].source, answer)
+    said = hand_in.judged(h.name, question, answers)
+    assert said[cell]
+    return FULL - sum(h.cells[key].metadata.nbgrader.points for key, sentence in said.items() if sentence)
 
 
 def blank(h):
@@ -124,7 +146,8 @@ def progress_bar(h):
 
 
 def endless_loop(h):
-    return h.solve().spoil(h.first, lambda text: at_every_call(text, "while True: pass"))
+    """In a question with few tests: each of them takes all the time that a cell has."""
+    return h.solve().spoil(h.quickest, lambda text: at_every_call(text, "while True: pass"))
 
 
 def dies(h):
@@ -159,30 +182,28 @@ def colab(h):
     return FULL
 
 
-KINDS = (right, wrong, blank, tampered, deleted_cell, copied_cell, lost_metadata, warns, progress_bar, endless_loop,
-         dies, leaves, patched_checks, colab)  # fmt: skip
+KINDS = (right, wrong, slip, blank, tampered, deleted_cell, copied_cell, lost_metadata, warns, progress_bar,
+         endless_loop, dies, leaves, patched_checks, colab)  # fmt: skip
 
 
 def make(kind, name: str, released: Path, path: Path) -> float:
     """Write a hand-in of this kind; the points that it should get."""
-    hand_in = HandIn(grade.WORK / "source" / name / released.name, released)
-    designed = kind(hand_in)
+    made = HandIn(name, released)
+    if kind is not right:  # the figures cost half the time, and nobody looks at them here
+        made.notebook.cells = [cell for cell in made.notebook.cells if not cell.id.endswith("_look")]
+    designed = kind(made)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(nbformat.v4.writes(hand_in.notebook), encoding="utf-8")
+    path.write_text(nbformat.v4.writes(made.notebook), encoding="utf-8")
     return designed
 
 
 def main(names: list[str]) -> bool:
-    with tempfile.TemporaryDirectory() as folder:
-        grade.BUILD = Path(folder) / "build"
-        grade.WORK = grade.BUILD / "course"
-        grade.BUILD.mkdir()
-        released, designed = {n: p for n, p in grade.release().items() if not names or n in names}, {}
-        for name, path in released.items():
-            for kind in KINDS:
-                who = kind.__name__.replace("_", "-")
-                designed[who, name] = make(kind, name, path, Path(folder) / "in" / who / f"{name}.ipynb")
-        rows = grade.main(["grade", f"{folder}/in", "--cell", "10"])
+    released, designed = {n: p for n, p in grade.release().items() if not names or n in names}, {}
+    for name, path in released.items():
+        for kind in KINDS:
+            who = kind.__name__.replace("_", "-")
+            designed[who, name] = make(kind, name, path, grade.BUILD / "in" / who / f"{name}.ipynb")
+    rows = grade.main(["grade", str(grade.BUILD / "in"), "--cell", "20"])
     actual = {(row["student"], row["assignment"]): row for row in rows}
     equal = True
     print("kind            " + "".join(f"{name}: designed actual seconds   " for name in released))
