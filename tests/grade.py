@@ -40,7 +40,7 @@ from traitlets.config import Config
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "assignments"))
 from alone import LEVELS, best_level, command, own_place  # noqa: E402
-from collect import collect, question_of, repair, take_out  # noqa: E402
+from collect import collect, question_of, repair, take_out, year  # noqa: E402
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls its alembic
 NOTEBOOKS, BUILD = ROOT / "notebooks", Path(os.environ.get("GRADE_BUILD") or ROOT / "build")
@@ -148,19 +148,19 @@ def autograde(name: str, student: str, place: Path, log: Path, last: Path, level
     spec = place / "jupyter" / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
     spec.write_text(json.dumps({"argv": argv, "display_name": "graded", "language": "python"}))
-    os.environ.update(JUPYTER_PATH=str(place / "jupyter"), JUPYTER_RUNTIME_DIR=str(place))
+    os.environ["JUPYTER_PATH"] = str(place / "jupyter")
 
     def begins(cell, cell_index):
         with last.open("a") as file:
             file.write(f"{cell_index} {time.time()}\n" if cell.cell_type == "code" else "")
 
-    sockets = {"transport": "ipc", "ip": f"{place}/socket"} if level < 2 else {}  # files: there is no network inside
-    files = sockets | {"connection_file": f"{place}/kernel.json"}
     def seconds(cell):  # imports and figures have their minute in any case
         return options.cell if cell.metadata.get("nbgrader", {}).get("grade") else max(60, options.cell)
 
+    sockets = {"transport": "ipc", "ip": f"{place}/socket"} if level < 2 else {}  # files: there is no network inside
+    manager = sockets | {"connection_file": f"{place}/kernel.json"}
     execute = {"timeout_func": seconds, "on_cell_start": begins}
-    convert(Autograde, name, student, {"Execute": execute, "KernelManager": files})
+    convert(Autograde, name, student, {"Execute": execute, "KernelManager": manager})
 
 
 def read(path: Path):
@@ -177,6 +177,8 @@ def graded(name: str, student: str, path: Path, released: Path, said: list[str],
     log.unlink(missing_ok=True)
     try:
         notebook = read(path)
+        if (own := year(notebook.cells)) and own != (here := year(marks.values())):
+            said.append(f"it was made for COURSE {own} and is graded for {here}: make grade COURSE={own}")
         said += repair(notebook, marks)
     except Exception as error:
         return f"the file is no notebook ({type(error).__name__}: {str(error)[:80]})"
@@ -202,8 +204,10 @@ def graded(name: str, student: str, path: Path, released: Path, said: list[str],
         if late and not slow:
             return f"it takes longer than {options.limit} s"
         what = take_out(notebook, int(began[slow[0] if late else -1][0]) - len(notes), marks)
-        why = "does not stop" if late else "ends the kernel"
-        said.append(f"{what} {why} and was taken out, so that the rest counts")
+        sentence = f"{what} {'does not stop' if late else 'ends the kernel'} and was taken out, so that the rest counts"
+        if sentence in said:
+            return f"{what} stops the kernel, also without what the student wrote there"
+        said.append(sentence)
     return "too many answers end the kernel"
 
 
@@ -220,7 +224,7 @@ def grade(options) -> list[dict]:
             began, record = time.time(), done / f"{student}_{name}.json"
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             old = json.loads(record.read_text()) if record.exists() else {}
-            if old.get("digest") != digest:
+            if old.get("digest") != digest or old["reason"]:
                 reason = graded(name, student, path, released[name], said, level, options)
                 old = {"digest": digest, "student": student, "assignment": name, "reason": reason,
                        "notes": said, "seconds": round(time.time() - began, 1)}  # fmt: skip

@@ -62,7 +62,7 @@ def question_of(grade_id: str) -> str:
 
 def repair(notebook, released: dict) -> list[str]:
     """Give a hand-in back what graded cells need, whatever editor it went through; what was done, in sentences."""
-    marks, said, seen = {cell.id: grade_id for grade_id, cell in released.items()}, [], {}
+    marks, said, seen, changed = {cell.id: grade_id for grade_id, cell in released.items()}, [], {}, []
     for cell in reversed(notebook.cells):  # a copy that stands further down is what ran last
         own = cell.metadata.pop("nbgrader", {})
         names = own.get("grade_id"), marks.get(cell.get("id")), marks.get(cell.metadata.get("id"))
@@ -72,6 +72,7 @@ def repair(notebook, released: dict) -> list[str]:
             continue
         seen[grade_id], right = cell, released[grade_id]
         said += [] if own else [f"{grade_id} had lost its metadata"]
+        changed += [grade_id] if right.metadata.nbgrader.locked and cell.source != right.source else []
         cell.metadata.nbgrader = copy.deepcopy(right.metadata.nbgrader)
         if cell.cell_type != right.cell_type:
             said.append(f"{grade_id} was no {right.cell_type} cell any more")
@@ -92,6 +93,7 @@ def repair(notebook, released: dict) -> list[str]:
         else:
             [cell.pop(key, None) for key in ("outputs", "execution_count")]
     notebook.update(nbformat=4, nbformat_minor=5)
+    said += [f"{', '.join(reversed(changed))} had been changed, and were put back"] if changed else []
     lost = [sentence for sentence in said if sentence.endswith("its metadata")]
     return [s for s in said if s not in lost] + ([f"{len(lost)} cells had lost their metadata"] if lost else [])
 
@@ -107,3 +109,8 @@ def take_out(notebook, number: int, released: dict) -> str:
     if not changed:
         notebook.cells[number].source = "# taken out by the grader: with this cell the kernel stopped"
     return question_of(grade_id) if changed else f"cell {number + 1}"
+
+
+def year(cells) -> str:
+    """What stands in the line `COURSE = ...`."""
+    return next((found[1] for cell in cells if (found := re.search(r"^COURSE = (\d+)", cell.source, re.M))), "")

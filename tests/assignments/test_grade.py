@@ -136,6 +136,18 @@ def test_zip_in_a_zip_and_the_newest_file(inbox, released, tmp_path):
     assert found(tmp_path / "all.zip", released)[0] == {("fay", NAMES[0]): "A1-new.ipynb"}
 
 
+def test_a_hand_in_of_another_year_is_told(released, tmp_path, monkeypatch):
+    name = NAMES[0]
+    text = released[name].read_text(encoding="utf-8").replace("COURSE = 2026", "COURSE = 2031")
+    (tmp_path / "x.ipynb").write_text(text, encoding="utf-8")
+    said = []
+    monkeypatch.delattr(grade, "own_place")  # all is said before anything runs
+    with pytest.raises(NameError):
+        grade.graded(name, "hal", tmp_path / "x.ipynb", released[name], said, 2, None)
+    assert said[0] == "it was made for COURSE 2031 and is graded for 2026: make grade COURSE=2031"
+    assert len(said) == 2 and "had been changed" in said[1]
+
+
 def test_a_file_that_is_no_notebook_is_a_hand_in_all_the_same(released, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / f"gus_{NAMES[0]}.ipynb").write_text("<html>please log in</html>")
@@ -157,7 +169,8 @@ def test_repair_gives_every_graded_cell_back(name, kind, released, tmp_path):
     if kind in (kinds.copied_cell, kinds.lost_metadata, kinds.colab, kinds.right):
         answers = kinds.HandIn(name, released[name]).solve().answers()
         assert all(back[key].source == cell.source for key, cell in answers.items())
-    expected = {kinds.deleted_cell: "was missing", kinds.copied_cell: "is there twice", kinds.lost_metadata: "metadata"}
+    expected = {kinds.deleted_cell: "was missing", kinds.copied_cell: "is there twice", kinds.lost_metadata: "metadata",
+                kinds.tampered: "had been changed"}  # fmt: skip
     assert any(expected[kind] in s for s in said) if kind in expected else not said
 
 
