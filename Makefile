@@ -1,10 +1,14 @@
 # Two commands matter: `make lab` opens the lessons, `make test` runs every test. Both set up .venv on first use.
-# Options: PYTHON=/path/to/python3.11  LAB_ARGS="--port 9000"  PYTEST_ARGS="-k filters"  VIZHELPERS_CACHE=/shared/folder
+# Options: PYTHON=/path/to/python3.11  SUBMISSIONS=folder  MARKS=sheet.csv  COURSE=2027  LAB_ARGS="--port 9000"  PYTEST_ARGS="-k filters"  VIZHELPERS_CACHE=/shared/folder
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+SUBMISSIONS ?=
+MARKS ?=
+COURSE ?=
+COURSE_ARGS = $(if $(COURSE),--course $(COURSE))
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14 python)
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -41,7 +45,7 @@ define install
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
-.PHONY: help site open lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
+.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways site open assignments course grade grade-check bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -75,6 +79,18 @@ site: $(VENV)/.stamp-site-$(KEY) weights ## execute the lessons and build their 
 
 open: test-setup ## badges and a first cell for Colab and Kaggle in every lesson: make open ADDRESS=https://host/owner/name
 	@$(PY) site/open.py "$(ADDRESS)"
+
+assignments: test-setup ## student versions of A1 to A4, without solutions and hidden tests, in build/course/release
+	@$(PY) tests/grade.py assignments $(COURSE_ARGS)
+
+course: test-setup ## build/course.zip, all that students get: the committed files without answers, the student versions
+	@$(PY) tests/grade.py course $(COURSE_ARGS)
+
+grade: test-setup ## grade hand-ins: SUBMISSIONS=folder or zip [MARKS=sheet.csv] [COURSE=2027]; build/grades.csv, feedback
+	@$(PY) tests/grade.py grade $(SUBMISSIONS) $(if $(MARKS),--marks $(MARKS)) $(COURSE_ARGS)
+
+grade-check: test-setup ## grade 15 kinds of hand-ins of each assignment: designed and actual points (15 minutes)
+	@$(PY) tests/assignments/kinds.py
 
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed
