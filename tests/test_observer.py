@@ -129,7 +129,7 @@ def test_observers_are_kept_apart_and_bad_names_are_said(tmp_path, clock):
     assert one.result.done == 2
     with pytest.raises(ValueError, match="letters"):
         one.controls["observer"].value = "a/b"
-    assert "letters" in one.text.value
+    assert "letters" in one.note.value
 
 
 def test_an_answer_that_cannot_be_saved_is_said(tmp_path, clock):
@@ -138,7 +138,7 @@ def test_an_answer_that_cannot_be_saved_is_said(tmp_path, clock):
     one.start.click()
     clock[0] += 1
     one.choices["zebra"].click()
-    assert "Error" in one.text.value and one.result.done == 0
+    assert "Error" in one.note.value and one.result.done == 0
 
 
 def test_the_stimulus_browser_walks_everything():

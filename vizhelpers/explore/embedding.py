@@ -75,7 +75,7 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
                 f"group, by pixels (orange) {same[1]}\n{e.label}, t-SNE with perplexity {perplexity:g}")  # fmt: skip
         numbers = dict(picture=n, name=e.names[n], by_features=by_features[n], by_pixels=by_pixels[n],
                        points=maps[perplexity])  # fmt: skip
-        return text, [framed(view, perplexity, n), nearest(n)], numbers
+        return text, {"the map": framed(view, perplexity, n), "the picture and its neighbours": nearest(n)}, numbers
 
     def find(words):
         wanted, *names = (text.lower().replace(" ", "_") for text in (words, *e.names))
