@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.explore.base import LIVE, STYLE, Explorer, Html, Pictures, Search, Stepwise, parts_of, slide
+from vizhelpers.explore.base import LIVE, STYLE, Explorer, Html, Pictures, Stepwise, parts_of, search_for, slide
 from vizhelpers.methods.embedding import Embedding
 from vizhelpers.methods.gradients import deconvnet_gradient, guided_backprop
 from vizhelpers.methods.scoreboard import BASELINES, METHODS
@@ -117,7 +117,7 @@ def test_a_search_moves_what_it_means_and_says_what_it_does_not_know():
     def find(words):
         return {"group": words[0], "number": int(words[1:])}
 
-    search = Search(find, "a letter and a number")
+    search = search_for(find, "a letter and a number")
     explorer = Explorer(look, group=["a", "b"], number=slide(lambda group: (range(9), 0)), search=search)
     search.value = " b7 "
     search.value = ""

@@ -106,7 +106,7 @@ class Explorer(W.VBox):
     """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
     `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches, pictures (or `Map`s)
     by caption; a number takes the place of a value of its name. A control is a list (drop-down), a `range`,
-    `slide(...)`, `Pictures`, `Classes`, a `Search` or any widget with a value. `wait` is the text while something is
+    `slide(...)`, `Pictures`, `Classes`, `search_for` or any widget with a value. `wait` is the text while something is
     computed that is too slow to follow a slider. The next run of its cell closes it. Of nets by name each has its
     explorer in `family`, and `.result` is by name."""
     def __init__(self, look: Callable, *, wait: str = "", nets: Mapping[str, nn.Module] | None = None, **controls):
@@ -124,11 +124,13 @@ class Explorer(W.VBox):
             if not isinstance(control, W.Widget):
                 control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
             control.description = control.description or name
-            control.observe(partial(self._moved, name), "value")
-            if not isinstance(control, Search):
+            find = getattr(control, "find", None)
+            control.observe(partial(self._moved, find or (lambda value, name=name: {name: value})), "value")
+            if not find:
                 self.controls[name] = control
             if isinstance(control, Pictures):
-                control.upload.observe(partial(self._uploaded, name), "value")
+                control.upload.observe(partial(self._moved, lambda files, name=name, to=control: {name: to.add(files)}),
+                                       "value")  # fmt: skip
             self.rows[name] = control.row = W.HBox([control, *getattr(control, "beside", [])])
             if len(getattr(control, "options", "any")) == 1 and not isinstance(control, Pictures):
                 control.row.layout.display = "none"  # there is nothing to choose
@@ -169,22 +171,14 @@ class Explorer(W.VBox):
         with self._alone():
             action()
 
-    def _moved(self, name: str, change) -> None:
+    def _moved(self, find: Callable[[object], dict], change) -> None:
         with self.lock:  # another thread's action ends first; one of this thread is what moves the control
-            words = str(change.new).strip()
-            if not self.moving and not words:  # emptied to type another name
-                self.note.value = STYLE
-            elif not self.moving:
-                search = isinstance(change.owner, Search)
-                self.said(lambda: self.set(**change.owner.find(words) if search else {name: change.owner.value}))
-
-    def _uploaded(self, name: str, change) -> None:
-        if change.new:
-            self.said(lambda: self.set(**{name: self.controls[name].add(change.new)}))
+            value = change.new.strip() if isinstance(change.new, str) else change.new
+            if not self.moving:
+                self.said(lambda: value in ("", (), {}) or self.set(**find(value)))  # "": emptied to type another name
 
     def set(self, **values) -> None:
-        """Move controls, ask those that depend on them anew what there is to choose, draw once; or leave all as it was.
-        """
+        """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
         with self._alone():
             if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
                 last = f" ({self.took:.0f} s the last time)" if self.took > 1 else ""
@@ -259,7 +253,7 @@ class Explorer(W.VBox):
                 picture = picture if isinstance(picture, Image.Image) else to_picture(picture)  # a palette stays one
                 image, caption = one.images[n], one.captions[n]
                 image.value, image.width, image.height = to_png(picture), str(picture.width), str(picture.height)
-                caption.value, caption.layout.width = _safe(words), f"{picture.width}px"
+                caption.value, caption.layout.width = _safe(words), f"{max(picture.width, 120)}px"
         if self.at:
             self.readers.layout.display, self.read.value = None if reading else "none", _safe("\n".join(lines))
 
@@ -304,14 +298,17 @@ class Explorer(W.VBox):
         """Take explorers of other nets beside this one, into one page of which it moves what they have in common."""
         sides = []
         for name, one in family.items():
-            parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *(row for key, row in one.rows.items() if key in OWN),
-                     one.text, one.pictures]  # fmt: skip
-            sides.append(W.VBox(parts, layout=W.Layout(align_items="flex-start")))
+            own = [box for key, box in one.rows.items() if key in OWN]
+            for box in own:
+                box.children[0].layout.width = "300px"
+            one.pictures.layout.flex_flow = "column"  # two nets have room beside each other
+            parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *own, one.text, one.pictures]
+            sides.append(W.VBox(parts, layout=W.Layout(align_items="flex-start", max_width="480px")))
             if one is not self:
                 one.children, one.lock, one.leader = [one.note, sides[-1]], self.lock, self
                 one.controls["picture"].images = self.controls["picture"].images
                 sides[-1] = one
-        common = [row for key, row in self.rows.items() if key not in OWN]
+        common = [box for key, box in self.rows.items() if key not in OWN]
         self.children = [*common, self.note, W.HBox(sides, layout=W.Layout(flex_flow="row wrap")), self.tools]
         self.family = family
         self.set()
@@ -319,8 +316,10 @@ class Explorer(W.VBox):
     def close(self) -> None:
         """Close all parts, end what runs and let the net, the pictures and the results go."""
         with self.lock:
+            if self.rows is None:  # closed already
+                return
             LIVE.discard(self)
-            for part in parts_of(self)[:0:-1]:
+            for part in parts_of(self, *self.rows.values(), self.note, self.tools)[:0:-1]:
                 part.close()
             super().close()
             self.children, self.images = (), []
@@ -344,9 +343,9 @@ def running_cell() -> tuple:
     return parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
 
 
-def parts_of(widget: W.Widget) -> list[W.Widget]:
-    """A widget and all that hangs on it: children, layouts, styles, links."""
-    found = [widget]
+def parts_of(*widgets: W.Widget) -> list[W.Widget]:
+    """Widgets and all that hangs on them: children, layouts, styles, links."""
+    found = [*widgets]
     for one in found:
         values = [*one.trait_values(sync=True).values(), getattr(one, "links", ())]
         inside = [part for value in values for part in (value if isinstance(value, tuple | list) else [value])]
@@ -380,7 +379,7 @@ class Stepwise(Explorer):
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
     **values)` shows how far `.job` (or None) is, after `every` steps."""
     def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
-        self.make, self.every, self.job, self.turn, self.loop = make, every, None, None, running_loop()
+        self.make, self.every, self.job, self.turn, self.loop = make, every, None, None, asyncio._get_running_loop()
         self.start = W.Button(description=button, button_style="success", icon="play")
         self.stop = W.Button(description="Stop", icon="stop")
         self.bar, self.left = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px")), W.Label()
@@ -414,7 +413,7 @@ class Stepwise(Explorer):
         if self.job is None or self.job.done == self.job.total:
             self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
         self._set_running(True)
-        here, turn = running_loop(), object()
+        here, turn = asyncio._get_running_loop(), object()  # or None
         loop, self.turn = self.loop if self.loop and self.loop.is_running() else here, turn
         while (at_once or loop is None) and self._running:  # in a plain program nobody could click in between
             self._step()
@@ -456,13 +455,6 @@ class Stepwise(Explorer):
         self.stop.disabled = not running
 
 
-def running_loop():
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 def interrupt(*_) -> None:
     """End what runs between cells, where a kernel takes no interrupts."""
     for one in [*LIVE]:
@@ -502,11 +494,11 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
     return control
 
 
-class Search(W.Text):
+def search_for(find: Callable[[str], dict], placeholder: str) -> W.Text:
     """A box for words; `find(words)` says which values of which controls they mean."""
-    def __init__(self, find: Callable[[str], dict], placeholder: str):
-        super().__init__(placeholder=placeholder, continuous_update=False)
-        self.find = find
+    box = W.Text(placeholder=placeholder, continuous_update=False)
+    box.find = find
+    return box
 
 
 class Pictures(W.Dropdown):
@@ -547,7 +539,7 @@ class Classes(W.Dropdown):
     def __init__(self, model: nn.Module, pictures: Pictures, layer: str):
         self.model, self.pictures, self.layer = model, pictures, None if has_classes(model, pictures()) else layer
         super().__init__(description="channel" if self.layer else "class")
-        self.search = Search(lambda words: {"target": self.take(words)}, f"another {self.description}, then Enter")
+        self.search = search_for(lambda words: {"target": self.take(words)}, f"another {self.description}, then Enter")
 
     def ask(self, picture: str) -> tuple[list, int | Neuron]:
         x = self.pictures(picture)

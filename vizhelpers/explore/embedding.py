@@ -9,7 +9,7 @@ from ..device import stoppable
 from ..figures import dot_map, grid_picture, place, thumbnail_map
 from ..methods.embedding import Embedding, grid, neighbours, tsne
 from ..render import to_picture
-from .base import Explorer, Search, slide
+from .base import Explorer, search_for, slide
 
 ALL = "all groups"
 CHOSEN, BY_FEATURES, BY_PIXELS = "#d62728", "#1f77b4", "#ff7f0e"
@@ -91,5 +91,5 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
         view=["thumbnails", "grid", "points"],
         group=[(f"{name} ({len(members)})", name) for name, members in groups.items()],
         picture=slide(lambda group: (range(len(groups[group])), 0)),
-        search=Search(find, "a name or a part of it, then Enter"),
+        search=search_for(find, "a name or a part of it, then Enter"),
     )  # fmt: skip
