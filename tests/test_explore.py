@@ -452,8 +452,8 @@ def test_a_kernel_says_which_cell_runs(root):
 def test_an_explorer_beside_a_running_cell_harms_neither(net):
     """JupyterLab 4.6 sends moves to another thread, also while a cell computes with the same net."""
     x, errors, hooked = vh.to_input("koala", net), [], set()
-    explorer = vh.explore_occlusion(net, "koala", patch=96, stride=64)
-    want, features = vh.occlusion(net, x, 105, patch=96, stride=64), vh.explore_cam(net, "koala")
+    explorer = vh.explore_occlusion(net, "koala", patch=64, stride=32)
+    want, features = vh.occlusion(net, x, 105, patch=64, stride=32), vh.explore_cam(net, "koala")
     over = threading.Event()
 
     def moves():
@@ -472,7 +472,7 @@ def test_an_explorer_beside_a_running_cell_harms_neither(net):
     for thread in beside:
         thread.start()
     for _ in range(6):
-        got = vh.occlusion(net, x, 105, patch=96, stride=64)
+        got = vh.occlusion(net, x, 105, patch=64, stride=32)
         torch.testing.assert_close(got.logit, want.logit, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(net(x), net(x))
     over.set()
@@ -535,6 +535,11 @@ def test_two_nets_have_a_layer_each_and_one_that_lacks_the_class_says_so(net):
     assert pair.result["few"].target == 0 and pair.note.value == STYLE
     with pytest.raises(ValueError, match="at least one net"):
         vh.explore_cam({}, "koala")
+    three = vh.explore_cam({"one": net, "two": net, "few": few}, "koala")
+    with pytest.raises(ValueError, match="goldfish"):
+        three.set(target="goldfish")  # the second has it, the third has not
+    assert [r.target for r in three.result.values()] == [105, 105, 0]
+    assert "for koala" in three.family["two"].text.value
 
 
 def test_row_and_column_read_what_the_map_is_there(net):

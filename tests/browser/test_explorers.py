@@ -87,7 +87,7 @@ class Walk:
             self.nonsense(control)
         if self.box.locator("button", has_text="Stop").count():
             self.long_work()
-        if self.box.locator("input[type=file]").count():
+        if self.box.locator("button", has_text="your own").count():
             self.photographs()
         self.tools()
         self.layout()
@@ -163,17 +163,22 @@ class Walk:
             self.idle()
 
     def photographs(self) -> None:
-        field, shown = self.box.locator("input[type=file]").first, self.widget.picture()
-        field.set_input_files(self.files / "own.jpg")
+        shown = self.widget.picture()
+        self.upload("own.jpg")
         chosen = "b => [...b.querySelectorAll('select')].some(s => s.selectedOptions[0].text === 'own.jpg')"
         self.check(self.until(chosen, self.box.element_handle()), "an own photograph is chosen")
         self.idle()
         self.check(self.widget.picture(unlike=shown) != shown and "Error" not in self.note(), "and shown")
         shown = self.widget.picture()
-        field.set_input_files(self.files / "bad.png")
+        self.upload("bad.png")
         self.check(self.until("([b, w]) => b.innerText.includes(w)", [self.box.element_handle(), "bad.png: "]),
                    "a bad file is said")  # fmt: skip
         self.check(self.widget.picture() == shown, "a bad file changes nothing")
+
+    def upload(self, name: str) -> None:
+        with self.page.expect_file_chooser() as chooser:
+            self.box.locator("button", has_text="your own").first.click()
+        chooser.value.set_files(self.files / name)
 
     def tools(self) -> None:
         self.box.locator("button", has_text="Save").click()

@@ -189,6 +189,7 @@ class Explorer(W.VBox):
             except BaseException:
                 for control, key, value in self.good:
                     setattr(control, key, value)
+                self._lead()
                 raise
             self.good = [(control, key, getattr(control, key)) for control in self.controls.values()
                          for key in ("options", "max", "value", "disabled") if hasattr(control, key)]  # fmt: skip
@@ -219,15 +220,20 @@ class Explorer(W.VBox):
             control.disabled = bool(acts) and not acts(**self._of(acts))
             values[name] = None if control.disabled else control.value
         text, shown, numbers = self.look(**values)
-        for other in [*self.family.values()][1:]:
-            other.set(**{name: control.words() if isinstance(control, Classes) else control.value
-                         for name, control in self.controls.items() if name not in OWN})  # fmt: skip
+        self._lead()
         self.shown, values = shown, values | numbers
         self.now = self.result = namedtuple("Result", values)(**values)
         self.text.value = text if isinstance(text, Html) else _safe(text)
         if self.leader is self or not self.leader.moving:
             self.leader.paint()
         self.took = perf_counter() - begun
+
+    def _lead(self) -> None:
+        """Move what the other nets' explorers have in common with this one."""
+        common = {name: control.words() if isinstance(control, Classes) else control.value
+                  for name, control in self.controls.items() if name not in OWN}  # fmt: skip
+        for other in [*self.family.values()][1:]:
+            other.set(**common)
 
     def paint(self) -> None:
         """The pictures of what was looked at last, the maps of several nets on one scale, the place that is read."""
@@ -507,7 +513,8 @@ class Pictures(W.Dropdown):
     def __init__(self, images, model: nn.Module | None = None):
         self.images, self.input = named(images), cache(lambda name: to_input(self.images[name], model))
         super().__init__(options=[*self.images])
-        self.upload = W.FileUpload(accept="image/*,.heic,.heif", description="your own", tooltip="at most 20 MB")
+        self.upload = W.FileUpload(accept="image/*,.heic,.heif", description="your own")
+        self.upload.tooltip = "at most 20 MB; 10 where the server was not started by make lab"
         self.beside = [self.upload]
 
     def __call__(self, name: str | None = None):
