@@ -188,7 +188,7 @@ class Explorer(W.VBox):
                 self.draw()
             except BaseException:
                 for control, key, value in self.good:
-                    setattr(control, key, value)
+                    stretch(control, value) if key == "max" else setattr(control, key, value)
                 self._lead()
                 raise
             self.good = [(control, key, getattr(control, key)) for control in self.controls.values()
