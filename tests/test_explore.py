@@ -515,7 +515,7 @@ def test_two_nets_beside_each_other_answer_for_one_class_on_one_scale():
     pair.set(picture="cup", target=3)
     assert {(r.picture, r.target) for r in pair.result.values()} == {("cup", 3)}
     pair.controls["picture"].upload.value = as_uploaded("own.png", png(vh.load_image("giraffe")))
-    assert {r.picture for r in pair.result.values()} == {"own.png"} and [*pair.nets] == ["one", "two"]
+    assert {r.picture for r in pair.result.values()} == {"own.png"} and [*pair.sources] == ["one", "two"]
 
 
 def test_two_nets_have_a_layer_each_and_one_that_lacks_the_class_says_so(net):

@@ -163,3 +163,9 @@ def test_the_stimulus_browser_walks_everything():
     assert len(pictures) == 9
     with pytest.raises(ValueError, match="at least one net"):
         vh.explore_stimuli({})
+
+
+def test_the_chart_of_the_nets_stands_there_from_the_start(tmp_path):
+    nets = {"all texture": vh.count_decisions([(s.shape, s.texture, s.texture) for s in vh.cue_stimuli()])}
+    one = vh.explore_observer(nets, observer="ada", trials=9, folder=tmp_path)
+    assert one.nets == nets and Image.open(io.BytesIO(one.images[0].value)).width == 640

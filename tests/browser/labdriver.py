@@ -172,12 +172,13 @@ def wait_idle(page, timeout: float = 60_000) -> None:
     )
 
 
-def run_all(page, timeout: float) -> list[tuple[int | None, str | None]]:
-    """Run every cell; (execution count, error or None) of each code cell once the last reply is in."""
+def run_all(page, timeout: float, first: int = 0) -> list[tuple[int | None, str | None]]:
+    """Run every cell from the first; (execution count, error or None) of each once the last reply is in."""
     page.evaluate(
-        """async ms => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'),
-        new Promise((_, no) => setTimeout(() => no(new Error('run-all timed out')), ms))])""",
-        timeout,
+        """async ([ms, first]) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = first;
+        return Promise.race([window.jupyterapp.commands.execute('notebook:run-all-below'),
+        new Promise((_, no) => setTimeout(() => no(new Error('run-all timed out')), ms))]); }""",
+        [timeout, first],
     )
     wait_idle(page, timeout)
     found = page.evaluate(

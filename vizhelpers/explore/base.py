@@ -88,7 +88,7 @@ def explores(explore: Callable) -> Callable:
             wishes = {key: _by_name(net, value) for key, value in options.items()}
             family[str(name)] = explore(private(net), *(_by_name(net, value) for value in args), **wishes)
         first = next(iter(family.values()))
-        first.nets = weights_of(nets)
+        first.sources = weights_of(nets)
         if len(family) > 1:
             first.lead(family)
         return first
@@ -115,7 +115,7 @@ class Explorer(W.VBox):
             old.close()
         LIVE.add(self)
         self.look, self.wait, self.took, self.lock, self.moving = look, wait, 0.0, threading.RLock(), False
-        self.leader, self.family, self.nets = self, {"": self}, weights_of(nets or {})  # the first leads
+        self.leader, self.family, self.sources = self, {"": self}, weights_of(nets or {})  # the first leads
         self.result = self.now = None
         self.images, self.good, self.at, self.rows, self.controls = [], [], {}, {}, {}
         self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
@@ -149,6 +149,7 @@ class Explorer(W.VBox):
             self.tools.children = [save, self.reading, self.readers]
             for name, control in {"": self.reading, **self.at}.items():
                 control.description, control.row = name or control.description, rows[name == "column"]
+                control.layout.width = "300px" if name else None
                 control.observe(lambda _: self.moving or self.said(self.paint), "value")
 
     @contextmanager
@@ -292,8 +293,9 @@ class Explorer(W.VBox):
                     for net, one in self.family.items() for name, control in one.controls.items()
                     if not control.disabled and (one is self or name in OWN)}  # fmt: skip
         versions = {name: version(name) for name in ("vizhelpers", "torch", "pillow")}
-        about = dict(explorer=explorer, nets=self.nets, settings=settings, captions=[*self.shown], versions=versions)
-        said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in (self.nets, settings, versions)]
+        about = dict(explorer=explorer, nets=self.sources, settings=settings, captions=[*self.shown], versions=versions)
+        parts = self.sources, settings, versions
+        said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in parts]
         path = Path(path or next(p for n in count(1) if not (p := Path(f"{explorer}-{n}.png")).exists())).absolute()
         info = PngInfo()
         info.add_itxt("vizhelpers", json.dumps(about))
