@@ -56,7 +56,8 @@ lab: lab-setup ## set up what is missing and open the lessons in JupyterLab
 	if [ "$$(uname)" = Linux ] && [ -z "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}$${BROWSER:-}$${WSL_DISTRO_NAME:-}" ]; then \
 		echo "No screen here: open the URL that JupyterLab prints below in a browser."; set -- "$$@" --no-browser; fi; \
 	exec $(PY) -m jupyterlab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/$(START) --LabApp.news_url=None \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate "$$@" $(LAB_ARGS)
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--ServerApp.tornado_settings='{"websocket_max_message_size": 67108864}' "$$@" $(LAB_ARGS)
 
 lab-setup: $(VENV)/.stamp-lab-$(KEY) weights ## the set-up of make lab alone
 
