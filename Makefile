@@ -15,7 +15,7 @@ PY := $(VENV)/bin/python
 START := notebooks/00_start_here.ipynb
 # A stamp is named after what it depends on (content and place, not file times), so that a fresh checkout of the same
 # pins installs nothing anew and a changed pin does.
-KEY := $(shell { cat pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+KEY := $(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport MPLBACKEND # the lessons' kernels choose the inline backend only where nobody chose another
@@ -41,7 +41,7 @@ define install
 	fi; \
 	echo "Installing the pinned packages into $(VENV) (about 1.3 GB; a minute or two)"; \
 	quiet=--quiet; if [ -t 1 ]; then quiet=; fi; \
-	$(PY) -m pip install $$quiet -e '$(1)' || { say "Installing failed: see pip's message above, check the network, then run the same command again."; exit 1; }; \
+	$(PY) -m pip install $$quiet -c constraints.txt -e '$(1)' || { say "Installing failed: see pip's message above, check the network, then run the same command again."; exit 1; }; \
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
