@@ -1,17 +1,21 @@
 # Two commands matter: `make lab` opens the lessons, `make test` runs every test. Both set up .venv on first use.
-# Options: PYTHON=/path/to/python3.11  LAB_ARGS="--port 9000"  PYTEST_ARGS="-k filters"  VIZHELPERS_CACHE=/shared/folder
+# Options: PYTHON=/path/to/python3.11  SUBMISSIONS=folder  MARKS=sheet.csv  COURSE=2027  LAB_ARGS="--port 9000"  PYTEST_ARGS="-k filters"  VIZHELPERS_CACHE=/shared/folder
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?=
 LAB_ARGS ?=
 PYTEST_ARGS ?=
+SUBMISSIONS ?=
+MARKS ?=
+COURSE ?=
+COURSE_ARGS = $(if $(COURSE),--course $(COURSE))
 CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14 python)
 VENV := .venv
 PY := $(VENV)/bin/python
 START := notebooks/00_start_here.ipynb
 # A stamp is named after what it depends on (content and place, not file times), so that a fresh checkout of the same
 # pins installs nothing anew and a changed pin does.
-KEY := $(shell { cat pyproject.toml; pwd; } | cksum | cut -d ' ' -f 1)
+KEY := $(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport MPLBACKEND # the lessons' kernels choose the inline backend only where nobody chose another
@@ -37,11 +41,11 @@ define install
 	fi; \
 	echo "Installing the pinned packages into $(VENV) (about 1.3 GB; a minute or two)"; \
 	quiet=--quiet; if [ -t 1 ]; then quiet=; fi; \
-	$(PY) -m pip install $$quiet -e '$(1)' || { say "Installing failed: see pip's message above, check the network, then run the same command again."; exit 1; }; \
+	$(PY) -m pip install $$quiet -c constraints.txt -e '$(1)' || { say "Installing failed: see pip's message above, check the network, then run the same command again."; exit 1; }; \
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
-.PHONY: help site lab lab-setup test test-setup test-environment lessons lessons-three-ways bench faults clean weights browser
+.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways site open assignments course grade grade-check bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -52,7 +56,8 @@ lab: lab-setup ## set up what is missing and open the lessons in JupyterLab
 	if [ "$$(uname)" = Linux ] && [ -z "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}$${BROWSER:-}$${WSL_DISTRO_NAME:-}" ]; then \
 		echo "No screen here: open the URL that JupyterLab prints below in a browser."; set -- "$$@" --no-browser; fi; \
 	exec $(PY) -m jupyterlab --ServerApp.root_dir="$$PWD" --LabApp.default_url=/lab/tree/$(START) --LabApp.news_url=None \
-		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate "$$@" $(LAB_ARGS)
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--ServerApp.tornado_settings='{"websocket_max_message_size": 67108864}' "$$@" $(LAB_ARGS)
 
 lab-setup: $(VENV)/.stamp-lab-$(KEY) weights ## the set-up of make lab alone
 
@@ -72,6 +77,21 @@ lessons-three-ways: test-setup ## execute every lesson as it is, with AVX2 only 
 
 site: $(VENV)/.stamp-site-$(KEY) weights ## execute the lessons and build their site, with pictures, search and API pages, in build/site
 	@$(PY) site/build.py
+
+open: test-setup ## badges and a first cell for Colab and Kaggle in every lesson: make open ADDRESS=https://host/owner/name
+	@$(PY) site/open.py "$(ADDRESS)"
+
+assignments: test-setup ## student versions of A1 to A4, without solutions and hidden tests, in build/course/release
+	@$(PY) tests/grade.py assignments $(COURSE_ARGS)
+
+course: test-setup ## build/course.zip, all that students get: the committed files without answers, the student versions
+	@$(PY) tests/grade.py course $(COURSE_ARGS)
+
+grade: test-setup ## grade hand-ins: SUBMISSIONS=folder or zip [MARKS=sheet.csv] [COURSE=2027]; build/grades.csv, feedback
+	@$(PY) tests/grade.py grade $(SUBMISSIONS) $(if $(MARKS),--marks $(MARKS)) $(COURSE_ARGS)
+
+grade-check: test-setup ## grade 15 kinds of hand-ins of each assignment: designed and actual points (15 minutes)
+	@$(PY) tests/assignments/kinds.py
 
 bench: test-setup ## run the benchmarks, one after another
 	@failed=0; for f in tests/benchmarks/*.py; do echo "== $$f"; $(PY) "$$f" || failed=1; done; exit $$failed

@@ -34,6 +34,7 @@ LEFT_OUT = table.LEFT_OUT | {
     "explore_embedding": "takes results",
     "explore_stimuli": "needs a net of 1000 classes",
     "explore_observer": "no net",
+    "read_provenance": "reads a file",
     "read_answers": "reads a file",
     "read_shards": "the same",
     "load_model": "takes a device, which is not this one",

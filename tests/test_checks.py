@@ -668,6 +668,11 @@ def by_backward(model, x, c, only=False):
     return x.grad.abs().amax(1)
 
 
+def by_mean_loss(model, x, c):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(model(x), torch.full((len(x),), c)), x)[0].abs().amax(1)
+
+
 def in_the_caller_s_x(model, x, c):
     x.requires_grad_()
     model(x)[:, c].sum().backward()
@@ -717,7 +722,10 @@ RIGHT["saliency"] = [
 ]  # fmt: skip
 WRONG["saliency"] = [
     (lambda m, x, c: grad(m, x, c, lambda s: s.softmax(1)).abs().amax(1), "take the logit"),
+    (lambda m, x, c: grad(m, x, c, lambda s: s.log_softmax(1)).abs().amax(1), r"gradient of the loss \("),
+    (by_mean_loss, r"gradient of the mean loss \(cross-entropy\)"),
     (lambda m, x, c: grad(m, x, c).amax(1), "magnitude first"),
+    (lambda m, x, c: grad(m, x, c).amax(1).abs(), "magnitude comes before the maximum"),
     (lambda m, x, c: grad(m, x, c).abs().mean(1), "not the mean"),
     (lambda m, x, c: grad(m, x, c).abs().sum(1), "not the sum"),
     (lambda m, x, c: (x * grad(m, x, c)).abs().amax(1), "times input"),

@@ -1,4 +1,4 @@
-"""environment.yml says what pyproject.toml says, and its pip part is complete: it can be installed as it stands.
+"""environment.yml has the versions of constraints.txt, inside the ranges of pyproject.toml, and can be installed.
 
 Nothing here asks conda-forge, so nothing is said about the channel. Run as a program, this prints the pip part as a
 requirements file (`make test-environment` installs it into a fresh environment).
@@ -20,6 +20,7 @@ ENVIRONMENT = ROOT / "environment.yml"
 ENV = yaml.safe_load(ENVIRONMENT.read_text(encoding="utf-8"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ITSELF = "-e ."
+EXACT = [Requirement(s) for s in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if s[0] != "#"]
 
 
 def pip_lines() -> list[str]:
@@ -51,9 +52,13 @@ def test_pins_are_exact_public_and_not_repeated():
         assert specifier.operator == "==" and "+" not in specifier.version, f"{requirement}: want ==X.Y.Z, no '+...'"
 
 
-def test_pins_are_those_of_pyproject():
-    source = [Requirement(s) for s in PYPROJECT["project"]["dependencies"]]
-    assert pins() == {canonicalize_name(r.name): r for r in source}
+def test_pins_are_the_constraints_and_inside_the_ranges():
+    assert pins() == {canonicalize_name(r.name): r for r in EXACT}
+    ranges = {canonicalize_name(r.name): r for r in map(Requirement, PYPROJECT["project"]["dependencies"])}
+    assert ranges.keys() == pins().keys()
+    for name, allowed in ranges.items():
+        (specifier,), (pin,) = allowed.specifier, pins()[name].specifier
+        assert specifier.operator == ">=" and specifier.contains(pin.version), f"{allowed} and {pin}"
 
 
 def test_every_pin_is_what_is_installed():
@@ -63,14 +68,14 @@ def test_every_pin_is_what_is_installed():
 
 
 def test_every_pin_has_a_reason():
-    for path, pin in ((ENVIRONMENT, r"^\s+- (?!pip:|conda-forge$)\S"), (ROOT / "pyproject.toml", r'^\s+"[^"]+==')):
+    for path, pin in ((ENVIRONMENT, r"^\s+- (?!pip:|conda-forge$)\S"), (ROOT / "pyproject.toml", r'^\s+"[^"]+[=>]=')):
         lines = [s for s in path.read_text(encoding="utf-8").splitlines() if re.match(pin, s)]
         bare = [s.strip() for s in lines if not re.search(r"# used in \S+", s)]
         assert len(lines) >= len(pins()) and not bare, f"{path.name} has no '# used in ...: ...' beside {bare}"
 
 
 def test_reasons_agree():
-    pattern = r"([a-z-]+)==\S+?\"?,?\s+(# used in .*)"
+    pattern = r"([a-z-]+)[=>]=\S+?\"?,?\s+(# used in .*)"
     here = re.findall(pattern, ENVIRONMENT.read_text(encoding="utf-8"))
     there = dict(re.findall(pattern, (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
     assert here == [(name, there[name]) for name, _ in here]

@@ -129,7 +129,7 @@ def test_observers_are_kept_apart_and_bad_names_are_said(tmp_path, clock):
     assert one.result.done == 2
     with pytest.raises(ValueError, match="letters"):
         one.controls["observer"].value = "a/b"
-    assert "letters" in one.text.value
+    assert "letters" in one.note.value
 
 
 def test_an_answer_that_cannot_be_saved_is_said(tmp_path, clock):
@@ -138,7 +138,7 @@ def test_an_answer_that_cannot_be_saved_is_said(tmp_path, clock):
     one.start.click()
     clock[0] += 1
     one.choices["zebra"].click()
-    assert "Error" in one.text.value and one.result.done == 0
+    assert "Error" in one.note.value and one.result.done == 0
 
 
 def test_the_stimulus_browser_walks_everything():
@@ -163,3 +163,9 @@ def test_the_stimulus_browser_walks_everything():
     assert len(pictures) == 9
     with pytest.raises(ValueError, match="at least one net"):
         vh.explore_stimuli({})
+
+
+def test_the_chart_of_the_nets_stands_there_from_the_start(tmp_path):
+    nets = {"all texture": vh.count_decisions([(s.shape, s.texture, s.texture) for s in vh.cue_stimuli()])}
+    one = vh.explore_observer(nets, observer="ada", trials=9, folder=tmp_path)
+    assert one.nets == nets and Image.open(io.BytesIO(one.images[0].value)).width == 640

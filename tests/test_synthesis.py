@@ -2,11 +2,23 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
 from vizhelpers.methods import synthesis
-from vizhelpers.methods.synthesis import Ascent, Fourier, blurred, moved, resized, total_variation
+from vizhelpers.methods.synthesis import (
+    Ascent,
+    Fourier,
+    Phase,
+    blurred,
+    crops,
+    mean_magnitude,
+    moved,
+    resized,
+    total_variation,  # fmt: skip
+)
 
 OFF = vh.Recipe(size=16, steps=3, rate=0.1)
 WILD = dict(jitter=3, rotate=20, scale=0.2)
@@ -41,7 +53,7 @@ class Linear(nn.Module):
         self.viz = vh.images.ModelInfo("linear", side, side, (0.4, 0.5, 0.6), (0.2, 0.25, 0.5), categories=("a", "b"))
 
     def forward(self, x):
-        return self.head(x.flatten(1))
+        return self.head(x[..., -16:, -16:].flatten(1))  # of a larger picture the corner
 
 
 def noise(side=16):
@@ -60,7 +72,8 @@ def test_one_step_on_a_linear_net_is_the_closed_form():
     assert found.score == pytest.approx(after, abs=1e-4) and after > before
 
 
-@pytest.mark.parametrize("options", [{}, dict(fourier=True), dict(fourier=True, decorrelate=True, **WILD),
+@pytest.mark.parametrize("options", [{}, dict(parametrization="spectrum"), dict(parametrization="decorrelated", **WILD),
+                                     dict(parametrization="phase"), dict(crops=4),
                                      dict(stages=3, between=1.0, jitter=2), dict(blur=0.5, tv=1.0, l2=0.1)])
 @pytest.mark.parametrize("target", ["c", vh.Neuron("first", 2), vh.Neuron("second", 1)])
 def test_the_score_rises_and_the_picture_stays_in_range(options, target):
@@ -82,7 +95,7 @@ def test_no_steps_give_the_start():
         found = vh.maximize_activation(Small(), 1, recipe=OFF, start=start, steps=0, **options)
         assert torch.equal(found.image, start) and found.score == found.start and len(found.history) == 0
     inside = start * 0.9 + 0.05  # the sigmoid of the spectrum never reaches 0 or 1
-    found = vh.maximize_activation(Small(), 1, recipe=OFF, start=inside, steps=0, fourier=True, decorrelate=True)
+    found = vh.maximize_activation(Small(), 1, recipe=OFF, start=inside, steps=0, parametrization="decorrelated")
     torch.testing.assert_close(found.image, inside, atol=1e-5, rtol=0)
     x = torch.randn(2, 3, 60, 52, dtype=torch.float64)
     net = Small()
@@ -155,8 +168,8 @@ def test_each_regulariser_does_what_it_says():
     plain = grown()
     assert total_variation(grown(tv=100.0)) < 0.5 * total_variation(plain)
     assert fine(grown(blur=0.7)) < 0.7 * fine(plain)
-    wave = grown(fourier=True)
-    assert fine(grown(fourier=True, blur=0.7)) < 0.8 * fine(wave)
+    wave = grown(parametrization="spectrum")
+    assert fine(grown(parametrization="spectrum", blur=0.7)) < 0.8 * fine(wave)
     mean = torch.tensor(net.viz.mean, dtype=torch.float64).view(1, 3, 1, 1)
     assert (grown(l2=50.0) - mean).square().mean() < 0.5 * (plain - mean).square().mean()
     small = vh.maximize_activation(net, target, recipe=OFF, stages=3, steps=0, growth=2, size=32, noise=0.2).image
@@ -171,7 +184,7 @@ def test_parametrisations():
     torch.testing.assert_close(Fourier(odd).image(), odd, atol=1e-4, rtol=0)
     changed = Fourier(image)
     held = changed.values
-    changed.put(image.flip(3))
+    changed.values.data.copy_(changed.written(image.flip(3)))
     assert changed.values is held  # the optimiser goes on with the same tensor
     torch.testing.assert_close(changed.image(), image.flip(3), atol=1e-6, rtol=0)
     values = torch.view_as_complex(Fourier(torch.full((1, 3, 64, 64), 0.5)).values)
@@ -181,6 +194,110 @@ def test_parametrisations():
     ramp = torch.arange(4.0).expand(1, 3, 4, 4)
     assert total_variation(ramp).tolist() == [1.0] and total_variation(ramp.transpose(2, 3)).tolist() == [1.0]
     assert torch.equal(resized(ramp, 4), ramp) and resized(ramp, (4, 9)).shape == (1, 3, 4, 9)
+
+
+@pytest.fixture
+def made_magnitude(monkeypatch):
+    """In place of the photographs': any positive numbers, as symmetric as those of a real picture must be."""
+    def made(size):
+        picture = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(sum(size)), dtype=torch.float64)
+        return torch.fft.rfft2(picture - 0.4, norm="ortho").abs() + 0.2
+
+    monkeypatch.setattr(synthesis, "mean_magnitude", made)
+    return made
+
+
+@pytest.mark.parametrize("size", [(9, 13), (9, 12), (12, 9), (16, 16)])
+def test_with_phases_alone_every_frequency_keeps_its_magnitude(size, made_magnitude):
+    """Whatever the optimiser writes: numpy's full transform of the picture finds the given magnitudes, all of them."""
+    start = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    picture = Phase(start)
+    kept = picture.values.detach().clone()
+    with torch.no_grad():
+        picture.values += 9 * torch.randn(kept.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    image = picture.image().detach().numpy()[0]
+    assert image.dtype == np.float64 and 0 < image.min() and image.max() < 1
+    planes = np.einsum("ij,jhw->ihw", np.linalg.inv(picture.basis.numpy()), np.log(image / (1 - image)))
+    found = np.abs(np.fft.fft2(planes, norm="ortho"))
+    np.testing.assert_allclose(found[..., : size[1] // 2 + 1], made_magnitude(size)[0].numpy(), rtol=1e-8)
+    picture.values.data.copy_(picture.written(start))  # its phases are read back, but for signs of what has no mirror
+    alone = np.zeros(kept.shape, bool)
+    rows, columns = ([n for n in (0, side / 2) if n == int(n)] for side in size)
+    for row in rows:
+        alone[..., int(row), [int(n) for n in columns]] = True
+    assert torch.equal(picture.values, kept)
+    assert np.abs(np.angle(np.exp(1j * (kept - picture.spectrum().angle()).detach().numpy()))[~alone]).max() < 1e-9
+
+
+def test_the_gradient_of_phases_is_that_of_finite_differences(made_magnitude):
+    picture = Phase(torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    weights = torch.randn(1, 3, 5, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (slope,) = torch.autograd.grad((picture.image() * weights).sum(), picture.values)
+    with torch.no_grad():
+        for place in np.ndindex(*picture.values.shape):
+            values = []
+            for step in (1e-5, -2e-5):
+                picture.values[place] += step
+                values.append(float((picture.image() * weights).sum()))
+            picture.values[place] += 1e-5
+            assert (values[0] - values[1]) / 2e-5 == pytest.approx(float(slope[place]), abs=1e-8)
+    assert slope.abs().median() > 1e-3
+
+
+def test_magnitudes_are_the_mean_of_the_photographs():
+    """Against numpy, without this package's transforms; odd and even sides."""
+    for size in ((24, 17), (16, 16)):
+        total = 0
+        for photo in vh.library("photos"):
+            image = Image.open(photo.path).convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+            pixels = np.clip(np.asarray(image, float).transpose(2, 0, 1) / 255, 0.02, 0.98)
+            planes = np.einsum("ij,jhw->ihw", np.linalg.inv(synthesis.COLOURS), np.log(pixels / (1 - pixels)))
+            total = total + np.abs(np.fft.fft2(planes)) / np.sqrt(size[0] * size[1])
+        total[:, 0, 0] = 0
+        found = mean_magnitude(size)[0].numpy()
+        np.testing.assert_allclose(found, total[..., : size[1] // 2 + 1] / 166, rtol=1e-3, atol=1e-6)
+
+
+def test_crops_are_those_cut_by_hand():
+    image = torch.rand(1, 3, 33, 33, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    got = crops(image, 50, torch.Generator().manual_seed(4))
+    chance = torch.Generator().manual_seed(4)
+    numbers = torch.rand(50, 3, generator=chance)
+    grain = torch.randn(50, 3, 16, 16, generator=chance)
+    sides, corners = set(), set()
+    for n, (share, down, right) in enumerate(numbers.tolist()):
+        side = round(8 + 8 * share)
+        top, left = int(down * (34 - side)), int(right * (34 - side))
+        want = F.interpolate(image[:, :, top : top + side, left : left + side], size=16, mode="bilinear")
+        torch.testing.assert_close(got[n : n + 1], want + 0.08 * grain[n], atol=1e-7, rtol=0)
+        sides.add(side)
+        corners |= {top, left, 33 - top - side, 33 - left - side}
+    assert sides == set(range(8, 17)) and min(corners) == 0  # a quarter to a half, as far as the rim
+    leaf = image.clone().requires_grad_()
+    cut = crops(leaf, 1, torch.Generator().manual_seed(4))
+    (slope,) = torch.autograd.grad(cut.sum(), leaf)
+    side, (down, right) = round(8 + 8 * float(numbers[0, 0])), numbers[0, 1:].tolist()
+    top, left = int(down * (34 - side)), int(right * (34 - side))
+    assert float(slope.sum()) == pytest.approx(3 * 16 * 16)  # each pixel's gradient goes where it was cut
+    inside = torch.zeros(33, 33, dtype=torch.bool)
+    inside[top : top + side, left : left + side] = True
+    assert (slope[0, :, ~inside] == 0).all() and (slope[0, :, inside] > 0).all()
+
+
+def test_a_step_on_crops_climbs_their_mean_and_the_weight_is_its_gradient():
+    """One step of Adam in the pixels of a linear net: along the sign of the crops' mean gradient, computed here."""
+    net, start = Linear(), F.interpolate(noise()[None], size=32)[0] * 0.5 + 0.25
+    found = vh.maximize_activation(net, "b", recipe=OFF, size=32, steps=1, crops=3, start=start)
+    image, std = start[None].clone().requires_grad_(), torch.tensor(net.viz.std, dtype=torch.float64).view(3, 1, 1)
+    seen = crops(image, 3, torch.Generator().manual_seed(0))
+    scores = (seen / std * net.head.weight[1].view(3, 16, 16)).sum((1, 2, 3))
+    (slope,) = torch.autograd.grad(scores.mean(), image)
+    torch.testing.assert_close(found.image, (start + 0.1 * slope[0].sign()).clamp(0, 1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.weight, slope[0].abs().mean(0), atol=1e-6, rtol=1e-6)
+    offset = sum(float(net.head.weight[1].detach().view(3, 256).sum(1)[c] * m / s) for c, (m, s) in
+                 enumerate(zip(net.viz.mean, net.viz.std, strict=True)))  # fmt: skip
+    assert found.history.tolist() == pytest.approx([float(scores.mean().detach()) - offset], rel=1e-5)
+    assert 0.1 < (slope != 0).float().mean() < 1
 
 
 def test_colours_are_those_of_the_photographs():
@@ -216,12 +333,13 @@ def test_the_net_is_left_as_it_was():
         assert id(p) == before[name][0] and torch.equal(p, before[name][1]) and p.grad is None
 
 
-@pytest.mark.parametrize("fourier", [False, True])
-def test_inference_mode_around_it_is_no_matter(fourier):
+@pytest.mark.parametrize("way", ["pixels", "spectrum", "phase"])
+def test_inference_mode_around_it_is_no_matter(way):
     net = Small()
 
     def once():
-        return vh.maximize_activation(net, 2, recipe=OFF, fourier=fourier, blur=0.5, stages=2, **WILD).image
+        return vh.maximize_activation(net, 2, recipe=OFF, parametrization=way, crops=2, stages=2, blur=0.5,
+                                      **WILD).image  # fmt: skip
 
     with torch.inference_mode():
         inside = once().clone()
@@ -244,12 +362,12 @@ def test_bfloat16_is_an_option_and_near():
 
 def test_recipes():
     net = vh.load_model("squeezenet1_1", weights="random", device="cpu")
-    assert vh.recipe_for(net, 3).fourier and vh.recipe_for(Small(), 3).size == 16
+    assert vh.recipe_for(net, 3).parametrization == "decorrelated" and vh.recipe_for(Small(), 3).size == 16
     channel, unit = vh.Neuron("features.6", 1), vh.Neuron("features.6", 1, 2, 2)
     assert vh.recipe_for(net, channel) != vh.recipe_for(net, unit) and vh.recipe_for(net, unit).stages == 1
     assert vh.Recipe(size=100, stages=3, growth=2).sizes() == [25, 50, 100]
     for changes, word in ((dict(jiter=3), "jitter"), (dict(steps=-1), "steps"), (dict(size=2), "at least 8"),
-                          (dict(decorrelate=True), "fourier=True")):  # fmt: skip
+                          (dict(parametrization="wavelets"), "'decorrelated', 'phase', not 'wavelets'")):  # fmt: skip
         with pytest.raises(ValueError, match=word):
             vh.maximize_activation(Small(), 0, recipe=OFF, **changes)
     for target, word in (("x", "a"), (9, "3"), (vh.Neuron("third", 0), "first"), (vh.Neuron("first", 6), "0 to 5"),
@@ -288,7 +406,8 @@ def test_squeezenet_is_more_excited_by_its_picture_than_by_any_photograph():
 
 def test_gallery():
     rows = vh.dreams()
-    assert {row.name for row in rows} == {"conv2_2", "conv3_2", "conv4_1", "conv5_3", "class"}
+    ways = {"pixels", "decorrelated", "phase"}
+    assert {row.name for row in rows} == {"conv2_2", "conv3_2", "conv4_1", "conv5_3", "class", *ways}
     assert all(row.path.is_file() and row.score > row.library_score for row in rows)
     on_disk = set(rows[0].path.parent.glob("*.webp"))
     assert on_disk == {row.path for row in rows} and sum(p.stat().st_size for p in on_disk) < 4e6
@@ -297,13 +416,15 @@ def test_gallery():
     names = {"conv2_2": 7, "conv3_2": 12, "conv4_1": 17, "conv5_3": 28}
     assert all(row.layer == f"features.{names[row.name]}" for row in rows if row.layer)
     # the numbers in the table, computed again for a filter and a class
-    for row, net in ((vh.dreams("conv2_2")[2], "vgg16"), (vh.dreams("class")[0], "squeezenet1_1")):
+    lite = "efficientnet_lite0"
+    for row, net in ((vh.dreams("conv2_2")[2], "vgg16"), (vh.dreams("class")[0], "squeezenet1_1"),
+                     (vh.dreams("phase")[2], lite), (vh.dreams("pixels")[0], lite)):  # fmt: skip
         net = vh.load_model(net)
         target = vh.Neuron(row.layer, row.channel) if row.layer else row.label
         image = vh.load_image(row.path)
         x = vh.to_input(image, net, size=(image.height, image.width))
         photo = vh.to_input(row.library_picture, net, size=image.width)
         with torch.no_grad():
-            whole = row.name == "class"
+            whole = not row.layer
             got = [float(vh.score(net, p, target, whole=whole)) for p in (x, photo)]
         assert got == pytest.approx([row.score, row.library_score], rel=1e-3)

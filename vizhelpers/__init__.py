@@ -43,6 +43,7 @@ _TABLE = {
                             "count_decisions cue_categories cue_stimuli shape_bias",
     "methods.trust": "energy_inside insertion_deletion pointing_game randomized rank_correlation ssim stages",
     "methods.scoreboard": "bootstrap class_sensitivity evidence sanity_check scoreboard trials",
+    "explore.base": "read_provenance",
     "explore.layers": "explore_deconvnet explore_features explore_filters explore_patches explore_predictions",
     "explore.maps": "explore_cam explore_methods explore_relu_rules explore_saliency explore_trust",
     "explore.making": "explore_fooling explore_occlusion explore_style explore_synthesis",

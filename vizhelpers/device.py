@@ -20,7 +20,8 @@ def device() -> torch.device:
     The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice. Lesson 00."""
     wish = os.environ.get("VIZHELPERS_DEVICE", "").strip()
     if not wish:
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        there = torch.accelerator
+        return there.current_accelerator() if there.is_available() else torch.device("cpu")
     try:
         return torch.empty(0, device=wish).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:

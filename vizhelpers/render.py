@@ -54,10 +54,8 @@ def coloured(values, colours="viridis", side: int | None = None, *, scale=None, 
     `scale` is what the strongest colour stands for: a number, a pair (lowest, highest), or maps (default: this one):
     the magnitude that half a per cent of them exceed. `blocks` adds up squares of so many values, as pixels of plus and
     minus look grey. `side` is the height in pixels: enlarged without smoothing, or reduced smoothly."""
-    given = isinstance(scale, (tuple, int, float))
-    both = values, values if given or scale is None else scale
-    a, sizes = (numbers(avg_pool2d(torch.as_tensor(numbers(m))[None], blocks)[0] * blocks**2) for m in both)
-    top = scale if given else float(np.quantile(np.abs(sizes), 0.995)) or float(np.abs(sizes).max()) or 1.0
+    given, a = isinstance(scale, (tuple, int, float)), summed(values, blocks)
+    top = scale if given else strongest(values if scale is None else scale, blocks)
     low, high = top if isinstance(top, tuple) else (-top if colours == "RdBu_r" else 0, top)
     share = np.nan_to_num((a - low) / max(high - low, 1e-30)).clip(0, 1)
     picture = palette(colours)[(share * 255).astype(np.uint8)]
@@ -67,9 +65,20 @@ def coloured(values, colours="viridis", side: int | None = None, *, scale=None, 
     return image.resize((max(1, round(side * image.width / image.height)), side), smooth)
 
 
-def overlay(image: Drawable, heat, *, opacity: float = 0.55) -> Image.Image:
+def summed(values, blocks: int = 1) -> np.ndarray:
+    """Maps as sums over squares of so many values."""
+    return numbers(avg_pool2d(torch.as_tensor(numbers(values))[None], blocks)[0] * blocks**2)
+
+
+def strongest(values, blocks: int = 1) -> float:
+    """The magnitude that half a per cent of the values of maps exceed: what the strongest colour stands for."""
+    sizes = np.abs(summed(values, blocks))
+    return float(np.quantile(sizes, 0.995)) or float(sizes.max()) or 1.0
+
+
+def overlay(image: Drawable, heat, *, opacity: float = 0.55, top: float | None = None) -> Image.Image:
     """A map `(h,w)` laid over its picture, bright where it is large relative to its own maximum; 0 and less stay dark.
-    The map is stretched bilinearly; `opacity` is 0 (picture only) to 1 (map only). Lesson 02."""
+    `top` is another brightest value. The map is stretched bilinearly; `opacity` is 0 (picture only) to 1. Lesson 02."""
     picture, a = to_picture(image), np.nan_to_num(numbers(heat))
     a = a[0] if a.ndim == 3 and len(a) == 1 else a
     if a.ndim != 2:
@@ -79,7 +88,8 @@ def overlay(image: Drawable, heat, *, opacity: float = 0.55) -> Image.Image:
         warn(f"A map {h}x{w} is stretched over a picture of another shape, {height}x{width}: lay it over what the net "
              "saw, vh.to_display(x, net).")  # fmt: skip
     a = np.asarray(Image.fromarray(a).resize(picture.size, Image.Resampling.BILINEAR))
-    colour = palette("inferno")[((a / max(float(a.max()), 1e-12)).clip(0, 1) * 255 + 0.5).astype(np.uint8)]
+    share = a / max(float(a.max()) if top is None else top, 1e-12)
+    colour = palette("inferno")[(share.clip(0, 1) * 255 + 0.5).astype(np.uint8)]
     return Image.fromarray(((1 - opacity) * np.asarray(picture, np.float32) + opacity * colour + 0.5).astype(np.uint8))
 
 

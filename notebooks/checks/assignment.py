@@ -3,6 +3,7 @@ import importlib
 import io
 import warnings
 from contextlib import contextmanager, redirect_stderr
+from types import CodeType
 
 import torch
 
@@ -10,6 +11,16 @@ from . import kit
 
 importlib.reload(kit)
 from .kit import compare, error_of, hooks, judge, net, noise, run, several, untouched  # noqa: E402, F401
+
+
+def torch_alone(*answers) -> None:
+    """An answer's code, with the functions inside it, calls nothing of `vh.`."""
+    for answer in answers:
+        codes = [getattr(answer, "__code__", None)]
+        for code in codes:
+            names = {*getattr(code, "co_names", ())}
+            assert not names & {"vh", "vizhelpers"}, f"write {answer.__name__} with torch alone, without `vh.`."
+            codes += [c for c in getattr(code, "co_consts", ()) if isinstance(c, CodeType)]
 
 
 @contextmanager

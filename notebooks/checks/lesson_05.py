@@ -20,9 +20,13 @@ def check_saliency(answer):
     model, x = smooth_net().requires_grad_(), noise(2, 3, 6, 7)
     for c in (2, 0, 2):  # the second time the same: nothing adds up
         g, p = gradients(model, x, c), gradients(model, x, c, lambda scores: scores.softmax(1))
+        loss = gradients(model, x, c, lambda scores: scores.log_softmax(1)).abs().amax(1)  # its sign is gone
         judge(answer, g.abs().amax(1), {
             "this is the gradient of the probability: take the logit, without softmax": p.abs().amax(1),
+            "this is the gradient of the loss (cross-entropy), which mixes all classes: take the logit": loss,
+            "this is the gradient of the mean loss (cross-entropy): take the sum of the logits": loss / len(x),
             "take the magnitude first, then the maximum: large negative gradients count as well": g.amax(1),
+            "the magnitude comes before the maximum: large negative gradients count as well": g.amax(1).abs(),
             "the paper takes the maximum over the three colours, not the mean": g.abs().mean(1),
             "the paper takes the maximum over the three colours, not the sum": g.abs().sum(1),
             "these are gradients times input": (g * x).abs().amax(1),

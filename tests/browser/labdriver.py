@@ -36,6 +36,7 @@ QUIET = {  # default_setting_overrides.json: nothing asks the network, nothing p
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 OPTIONS = """--no-browser --allow-root --ip=127.0.0.1 --ServerApp.port_retries=0 --expose-app-in-browser
+--JupyterNotebookApp.expose_app_in_browser=True
 --LabApp.news_url=None --LabApp.extension_manager=readonly
 --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate""".split()
 FOLDERS = """JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR JUPYTER_RUNTIME_DIR IPYTHONDIR JUPYTERLAB_SETTINGS_DIR
@@ -117,8 +118,9 @@ def _end(process: subprocess.Popen) -> None:
 
 
 @contextlib.contextmanager
-def page_on(folder: Path, notebook: str, log: str) -> Iterator:
+def page_on(folder: Path, notebook: str, log: str, front: str = "doc/tree") -> Iterator:
     """A page with a notebook of the folder in a JupyterLab of its own; page.folder, page.outside, page.errors.
+    `front` is "doc/tree" for JupyterLab's page, "notebooks" for Notebook 7's.
 
     Chromium is headless; `outside` collects the requests that leave this machine, `errors` what scripts throw.
     """
@@ -132,7 +134,7 @@ def page_on(folder: Path, notebook: str, log: str) -> Iterator:
         inside = (base, base.replace("http", "ws"), "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
         page.on("pageerror", lambda e: page.errors.append(str(e)))
-        open_notebook(page, base, token, notebook)
+        open_notebook(page, base, token, notebook, front)
         yield page
         browser.close()
 
@@ -144,9 +146,9 @@ def write_notebook(path: Path, cells: list[str]) -> None:
     nbformat.write(book, path)
 
 
-def open_notebook(page, base: str, token: str, path: str, timeout: float = 120_000) -> None:
+def open_notebook(page, base: str, token: str, path: str, front: str, timeout: float = 120_000) -> None:
     """Open a notebook and wait until its kernel is ready. Times are in milliseconds here and below."""
-    page.goto(f"{base}/doc/tree/{path}?reset&token={token}", timeout=timeout)
+    page.goto(f"{base}/{front}/{path}?reset&token={token}", timeout=timeout)
     # No async predicate in wait_for_function: its promise is truthy at once. evaluate() does await.
     page.wait_for_function(
         """() => { const w = window.jupyterapp?.shell?.currentWidget;
@@ -170,12 +172,13 @@ def wait_idle(page, timeout: float = 60_000) -> None:
     )
 
 
-def run_all(page, timeout: float) -> list[tuple[int | None, str | None]]:
-    """Run every cell; (execution count, error or None) of each code cell once the last reply is in."""
+def run_all(page, timeout: float, first: int = 0) -> list[tuple[int | None, str | None]]:
+    """Run every cell from the first; (execution count, error or None) of each once the last reply is in."""
     page.evaluate(
-        """async ms => Promise.race([window.jupyterapp.commands.execute('notebook:run-all-cells'),
-        new Promise((_, no) => setTimeout(() => no(new Error('run-all timed out')), ms))])""",
-        timeout,
+        """async ([ms, first]) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = first;
+        return Promise.race([window.jupyterapp.commands.execute('notebook:run-all-below'),
+        new Promise((_, no) => setTimeout(() => no(new Error('run-all timed out')), ms))]); }""",
+        [timeout, first],
     )
     wait_idle(page, timeout)
     found = page.evaluate(

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 
+OPENERS = ("open-badges", "open-in")  # cells that site/open.py writes: not the lesson's own
 DETAILS = re.compile(r"<details[^>]*>\s*<summary>(.*?)</summary>(.*?)</details>", re.S | re.I)
 FENCE = re.compile(r"^(```+|~~~+).*?^\1[ \t]*$", re.S | re.M)
 PYTHON = re.compile(r"^```python[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
@@ -110,7 +111,7 @@ class Lesson:
         return [
             Part(i, c["cell_type"] == "code", "".join(c["source"]))
             for i, c in enumerate(self.cells, 1)
-            if c["cell_type"] in ("code", "markdown")
+            if c["cell_type"] in ("code", "markdown") and c.get("id") not in OPENERS
         ]
 
     @property

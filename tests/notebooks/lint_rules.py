@@ -31,7 +31,8 @@ def stripped(lesson: Lesson) -> Iterator[str]:
             yield f"cell {i}: has stored outputs; strip them (--strip)"
         if cell.get("execution_count") is not None:
             yield f"cell {i}: has an execution count; strip it (--strip)"
-        if extra := sorted(set(cell["metadata"]) - {"tags", "nbgrader"}):
+        allowed = {"tags", "nbgrader"} | ({"deletable", "editable"} if "nbgrader" in cell["metadata"] else set())
+        if extra := sorted(set(cell["metadata"]) - allowed):  # a student version's cells are locked
             yield f"cell {i}: metadata {extra} is not allowed, only 'tags'; strip it (--strip)"
     if "widgets" in lesson.raw["metadata"]:
         yield "notebook metadata: has saved widget state; strip it (--strip)"
@@ -90,7 +91,7 @@ def short_cells(lesson: Lesson) -> Iterator[str]:
         n, most = sizes[cell], 25
         marks = lesson.cells[cell - 1]["metadata"].get("nbgrader", {})
         if marks.get("grade") or marks.get("solution"):
-            most = 45  # what students do not get to see, or write themselves
+            most = 50  # what students do not get to see, or write themselves
             del sizes[cell]
         if n == 0:
             yield f"cell {cell}: is an empty code cell"

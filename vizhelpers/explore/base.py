@@ -1,60 +1,169 @@
 """What all explorers share: say the controls and one function from their values to pictures; the rest is here."""
 import asyncio
 import base64
+import copy
 import html
 import io
+import json
+import signal
+import sys
+import textwrap
+import threading
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial, wraps
+from importlib.metadata import version
 from inspect import signature
-from threading import RLock
+from itertools import count
+from pathlib import Path
 from time import perf_counter
+from weakref import WeakSet
 
 import ipywidgets as W
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+from torch import nn
 
+from ..device import info_of
+from ..hooks import resolve_layer
+from ..images import load_image, named, to_input, upsampled
 from ..methods.activations import channel_response
-from ..render import row, to_picture, to_png
+from ..render import coloured, overlay, row, strongest, to_picture, to_png
 from ..targets import Neuron, categories, class_index, has_classes, predict
+
+# A readout and a drop-down as wide as what they say, and a place for errors that the page does not jump at.
+STYLE = """<style>.vizhelpers-explorer .widget-readout {max-width: none; width: auto; white-space: nowrap}
+.vizhelpers-explorer .widget-dropdown, .vizhelpers-explorer .widget-text {width: auto; min-width: 300px}</style>"""
+LARGEST = 20 * 2**20  # bytes of an own photograph
+OWN = ("layer", "channel")  # controls that each of several nets has for itself
+LIVE: WeakSet["Explorer"] = WeakSet()
+Map = namedtuple("Map", "values top draw")  # a picture `draw(top)`, `top` its strongest colour; `(h,w)` to be read
+
+
+def laid(a, picture) -> Map:
+    """A map `(h,w)` over its picture."""
+    top = float(upsampled(a[None].float(), picture.size[::-1]).max())
+    return Map(a, top, lambda top: overlay(picture, a, top=top))
+
+
+def tinted(a, whole=None, *, side: int, blocks: int = 1, colours: str = "inferno") -> Map:
+    """A map `(h,w)` in colours, on the scale of itself or of a `whole` one."""
+    top = strongest(a if whole is None else whole, blocks)
+    return Map(a, top, lambda top: coloured(a, colours, side, scale=top, blocks=blocks))
 
 
 class Html(str):
     """Text of an explorer that is HTML already, every name in it escaped."""
 
 
+def _safe(text) -> str:
+    return html.escape(str(text), quote=False).replace("\n", "<br>")
+
+
+def private(net: nn.Module) -> nn.Module:
+    """The net with modules of its own around the same weights, so that hooks and modes that a callback in another
+    thread sets reach no cell that uses the net; itself where its parts cannot be copied."""
+    try:
+        return copy.deepcopy(net, {id(own): own for own in (*net.parameters(), *net.buffers())})
+    except (TypeError, RuntimeError, AttributeError):
+        return net
+
+
+def weights_of(nets: Mapping[str, nn.Module]) -> dict[str, str]:
+    return {str(name): getattr(info_of(net), "weights", "") or "weights of unknown origin"
+            for name, net in nets.items()}  # fmt: skip
+
+
+def explores(explore: Callable) -> Callable:
+    """An explorer of a net as one of a private copy; of nets by name as one of each, beside each other: the first leads
+    what they have in common, each keeps its layer and channel."""
+    @wraps(explore)
+    def call(model, *args, **options):
+        nets = model if isinstance(model, Mapping) else {getattr(info_of(model), "name", type(model).__name__): model}
+        if not nets:
+            raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
+        family = {}
+        for name, net in nets.items():
+            wishes = {key: _by_name(net, value) for key, value in options.items()}
+            family[str(name)] = explore(private(net), *(_by_name(net, value) for value in args), **wishes)
+        first = next(iter(family.values()))
+        first.sources = weights_of(nets)
+        if len(family) > 1:
+            first.lead(family)
+        return first
+
+    return call
+
+
+def _by_name(net: nn.Module, value):
+    """Layers that are given as modules by their names: those of the copy are others."""
+    modules = isinstance(value, list | tuple) and any(isinstance(one, nn.Module) for one in value)
+    return [resolve_layer(net, one)[0] for one in value] if modules else value
+
+
 class Explorer(W.VBox):
     """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
-    `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches; a number takes the
-    place of a value of its name. A control is a list (drop-down), a `range`, `slide(...)`, `Classes`, a `Search` or any
-    widget with a value. `wait` is the text while something is computed that is too slow to follow a slider."""
-    def __init__(self, look: Callable, *, wait: str = "", **controls):
-        self.look, self.wait, self.images, self.result, self.lock, self.moving = look, wait, [], None, RLock(), False
-        self.text, self.pictures = W.HTML(), W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
-        self.controls, rows = {}, []
+    `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches, pictures (or `Map`s)
+    by caption; a number takes the place of a value of its name. A control is a list (drop-down), a `range`,
+    `slide(...)`, `Pictures`, `Classes`, `search_for` or any widget with a value. `wait` is the text while something is
+    computed that is too slow to follow a slider. The next run of its cell closes it. Of nets by name each has its
+    explorer in `family`, and `.result` is by name."""
+    def __init__(self, look: Callable, *, wait: str = "", nets: Mapping[str, nn.Module] | None = None, **controls):
+        self.cell, self.run = running_cell()
+        for old in [one for one in LIVE if self.cell and one.cell == self.cell and one.run != self.run]:
+            old.close()
+        LIVE.add(self)
+        self.look, self.wait, self.took, self.lock, self.moving = look, wait, 0.0, threading.RLock(), False
+        self.leader, self.family, self.sources = self, {"": self}, weights_of(nets or {})  # the first leads
+        self.result = self.now = None
+        self.images, self.good, self.at, self.rows, self.controls = [], [], {}, {}, {}
+        self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
+        self.pictures = W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         for name, control in controls.items():
             if not isinstance(control, W.Widget):
                 control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
             control.description = control.description or name
-            control.observe(partial(self._moved, name), "value")
-            if not isinstance(control, Search):
+            find = getattr(control, "find", None)
+            control.observe(partial(self._moved, find or (lambda value, name=name: {name: value})), "value")
+            if not find:
                 self.controls[name] = control
-            if len(getattr(control, "options", "any")) > 1 or hasattr(control, "ask"):  # else nothing to choose
-                rows.append(W.HBox([control, *getattr(control, "beside", [])]))
-        super().__init__([*rows, self.text, self.pictures], layout=W.Layout(align_items="flex-start"))
+            if isinstance(control, Pictures):
+                control.upload.observe(partial(self._moved, lambda files, name=name, to=control: {name: to.add(files)}),
+                                       "value")  # fmt: skip
+            self.rows[name] = control.row = W.HBox([control, *getattr(control, "beside", [])])
+            if len(getattr(control, "options", "any")) == 1 and not isinstance(control, Pictures):
+                control.row.layout.display = "none"  # there is nothing to choose
+        super().__init__([*self.rows.values(), self.note, self.text, self.pictures, self.tools],
+                         layout=W.Layout(align_items="flex-start"))  # fmt: skip
         self.add_class("vizhelpers-explorer")
         self.set()
+        save = W.Button(description="Save", icon="save", tooltip="the pictures as one PNG in the notebook's folder")
+        save.on_click(lambda _: self.said(lambda: setattr(self.note, "value", f"{STYLE}saved: {_safe(self.save())}")))
+        self.tools.children = [save]
+        if any(isinstance(picture, Map) for picture in self.shown.values()):
+            self.at = {name: slide(range(2)) for name in ("row", "column")}
+            self.reading, self.read = W.ToggleButton(description="read values", icon="crosshairs"), W.HTML()
+            rows = [W.HBox([control, *control.beside]) for control in self.at.values()]
+            self.readers = W.VBox([*rows, self.read], layout=W.Layout(display="none"))
+            self.tools.children = [save, self.reading, self.readers]
+            for name, control in {"": self.reading, **self.at}.items():
+                control.description, control.row = name or control.description, rows[name == "column"]
+                control.layout.width = "300px" if name else None
+                control.observe(lambda _: self.moving or self.said(self.paint), "value")
 
     @contextmanager
     def _alone(self):
         """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself.
-        No front end shows the exceptions of a control's action, so the page says them, too."""
+        No front end shows the exceptions of a control's action, so the page says them, too, until the next good one."""
         with self.lock:
             before, self.moving = self.moving, True
             try:
+                if not before:
+                    self.note.value = STYLE
                 yield
             except Exception as error:
-                self.text.value = f"<b>{type(error).__name__}</b>: {html.escape(str(error))}"
+                self.note.value = f"{STYLE}<b>{type(error).__name__}</b>: {_safe(error)}"
                 raise
             finally:
                 self.moving = before
@@ -63,59 +172,214 @@ class Explorer(W.VBox):
         with self._alone():
             action()
 
-    def _moved(self, name: str, change) -> None:
+    def _moved(self, find: Callable[[object], dict], change) -> None:
         with self.lock:  # another thread's action ends first; one of this thread is what moves the control
-            if not self.moving and (words := str(change.new).strip()):  # not emptied to type another name
-                search = isinstance(change.owner, Search)
-                self.said(lambda: self.set(**change.owner.find(words) if search else {name: change.owner.value}))
+            value = change.new.strip() if isinstance(change.new, str) else change.new
+            if not self.moving:
+                self.said(lambda: value in ("", (), {}) or self.set(**find(value)))  # "": emptied to type another name
 
     def set(self, **values) -> None:
-        """Move controls, ask those that depend on them anew what there is to choose, draw once."""
-        if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
-            self.text.value = self.wait
-        moved = set() if self.result else set(self.controls)
+        """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
         with self._alone():
-            for name, control in self.controls.items():
-                if hasattr(control, "ask") and moved & set(signature(control.ask).parameters):
-                    choices, value = control.ask(**self._of(control.ask))
-                    if isinstance(choices, range):
-                        control.max = choices[-1]  # clips a larger value
-                    else:
-                        control.options = choices
-                    values.setdefault(name, control.value if value is None else value)
-                if name in values:
-                    control.value = values[name]
-                    moved.add(name)
-            self.draw()
+            if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
+                last = f" ({self.took:.0f} s the last time)" if self.took > 1 else ""
+                self.note.value = STYLE + html.escape(self.wait + last)
+            try:
+                self._move(values)
+                self.draw()
+            except BaseException:
+                for control, key, value in self.good:
+                    stretch(control, value) if key == "max" else setattr(control, key, value)
+                self._lead()
+                raise
+            self.good = [(control, key, getattr(control, key)) for control in self.controls.values()
+                         for key in ("options", "max", "value", "disabled") if hasattr(control, key)]  # fmt: skip
+            self.note.value = STYLE
+
+    def _move(self, values: dict) -> None:
+        moved = set() if self.now else set(self.controls)
+        for name, control in self.controls.items():
+            if hasattr(control, "ask") and moved & set(signature(control.ask).parameters):
+                choices, value = control.ask(**self._of(control.ask))
+                if isinstance(choices, range):
+                    stretch(control, choices[-1])
+                else:
+                    control.options = choices
+                values.setdefault(name, control.value if value is None else value)
+            if name in values:
+                control.value = control.take(values[name]) if hasattr(control, "take") else values[name]
+                moved.add(name)
 
     def _of(self, function: Callable) -> dict:
         """The values of the controls that a function names."""
         return {name: self.controls[name].value for name in signature(function).parameters}
 
     def draw(self) -> None:
-        values = {}
+        values, begun = {}, perf_counter()
         for name, control in self.controls.items():
             acts = getattr(control, "acts", None)
             control.disabled = bool(acts) and not acts(**self._of(acts))
             values[name] = None if control.disabled else control.value
-        text, pictures, numbers = self.look(**values)
-        values |= numbers
-        self.result = namedtuple("Result", values)(**values)
-        self.text.value = text if isinstance(text, Html) else html.escape(text, quote=False).replace("\n", "<br>")
-        if not self.images:
-            self.images = [W.Image(format="png", layout=W.Layout(margin="0 8px 0 0")) for _ in pictures]
-            self.pictures.children = self.images
-        for image, picture in zip(self.images, pictures, strict=True):
-            picture = picture if isinstance(picture, Image.Image) else to_picture(picture)  # a palette stays one
-            image.value, image.width, image.height = to_png(picture), str(picture.width), str(picture.height)
+        text, shown, numbers = self.look(**values)
+        self._lead()
+        self.shown, values = shown, values | numbers
+        self.now = self.result = namedtuple("Result", values)(**values)
+        self.text.value = text if isinstance(text, Html) else _safe(text)
+        if self.leader is self or not self.leader.moving:
+            self.leader.paint()
+        self.took = perf_counter() - begun
+
+    def _lead(self) -> None:
+        """Move what the other nets' explorers have in common with this one."""
+        common = {name: control.words() if isinstance(control, Classes) else control.value
+                  for name, control in self.controls.items() if name not in OWN}  # fmt: skip
+        for other in [*self.family.values()][1:]:
+            other.set(**common)
+
+    def paint(self) -> None:
+        """The pictures of what was looked at last, the maps of several nets on one scale, the place that is read."""
+        family, lines, reading = self.family.values(), [], self.at and self.reading.value
+        if len(family) > 1:
+            self.result = {name: one.now for name, one in self.family.items()}
+        if reading:
+            first = next(_first(picture.values) for picture in self.shown.values() if isinstance(picture, Map))
+            for control, side in zip(self.at.values(), first.shape, strict=True):
+                stretch(control, side - 1)
+        for name, one in self.family.items():
+            if not one.images:
+                one.images, one.captions = ([kind() for _ in one.shown] for kind in (W.Image, W.HTML))
+                one.pictures.children = [W.VBox(pair, layout=W.Layout(margin="0 8px 0 0"))
+                                         for pair in zip(one.images, one.captions, strict=True)]  # fmt: skip
+            for n, (words, picture) in enumerate(one.shown.items()):
+                if isinstance(picture, Map):
+                    values, top = picture.values, max([*other.shown.values()][n].top for other in family)
+                    picture = picture.draw(top)
+                    if reading:
+                        picture, said = self._marked(picture, values, words)
+                        lines.append(f"{name} {said}".strip())
+                picture = picture if isinstance(picture, Image.Image) else to_picture(picture)  # a palette stays one
+                image, caption = one.images[n], one.captions[n]
+                image.value, image.width, image.height = to_png(picture), str(picture.width), str(picture.height)
+                caption.value, caption.layout.width = _safe(words), f"{max(picture.width, 120)}px"
+        if self.at:
+            self.readers.layout.display, self.read.value = None if reading else "none", _safe("\n".join(lines))
+
+    def _marked(self, picture: Image.Image, values, words: str) -> tuple[Image.Image, str]:
+        """The picture with a ring at the place that the sliders row and column mean, and what its map is there."""
+        (h, w), shares = _first(values).shape, [(c.value + 0.5) / (c.max + 1) for c in self.at.values()]
+        r, c = int(shares[0] * h), int(shares[1] * w)
+        where = f"row {r}, column {c} of {h} x {w}"
+        if isinstance(values, dict):  # many maps on one sheet
+            return picture, f"{where}: " + ", ".join(f"{name} {float(a[r, c]):.4g}" for name, a in values.items())
+        picture = to_picture(picture)
+        x, y = (c + 0.5) / w * picture.width, (r + 0.5) / h * picture.height
+        for radius, colour in ((7, "black"), (6, "white"), (5, "black")):
+            ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+        return picture, f"{words}, {where}: {float(values[r, c]):.4g}"
 
     def still(self) -> Image.Image:
         """The pictures as they are now: what a page without a kernel shows (GitHub, an exported lesson)."""
-        return row([Image.open(io.BytesIO(image.value)) for image in self.images])
+        return row([captioned(Image.open(io.BytesIO(image.value)), f"{name}: {words}".removeprefix(": "))
+                    for name, one in self.family.items() for image, words in zip(one.images, one.shown, strict=True)])
 
     def _repr_mimebundle_(self, **kwargs):
         still = {"image/png": base64.b64encode(to_png(self.still())).decode()}
         return (super()._repr_mimebundle_(**kwargs) or {}) | still
+
+    def save(self, path: str | Path | None = None) -> Path:
+        """Write the pictures as one PNG with a line that says what they are; `read_provenance` reads it back."""
+        explorer = getattr(self.look, "func", self.look).__qualname__.partition(".")[0]
+        settings = {f"{name} of {net}" if net and name in OWN else name: str(getattr(control, "label", control.value))
+                    for net, one in self.family.items() for name, control in one.controls.items()
+                    if not control.disabled and (one is self or name in OWN)}  # fmt: skip
+        versions = {name: version(name) for name in ("vizhelpers", "torch", "pillow")}
+        about = dict(explorer=explorer, nets=self.sources, settings=settings, captions=[*self.shown], versions=versions)
+        parts = self.sources, settings, versions
+        said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in parts]
+        path = Path(path or next(p for n in count(1) if not (p := Path(f"{explorer}-{n}.png")).exists())).absolute()
+        info = PngInfo()
+        info.add_itxt("vizhelpers", json.dumps(about))
+        captioned(self.still(), " | ".join([explorer, *filter(None, said)])).save(path, "PNG", pnginfo=info)
+        return path
+
+    def lead(self, family: dict[str, "Explorer"]) -> None:
+        """Take explorers of other nets beside this one, into one page of which it moves what they have in common."""
+        sides = []
+        for name, one in family.items():
+            own = [box for key, box in one.rows.items() if key in OWN]
+            for box in own:
+                box.children[0].layout.width = "300px"
+            one.pictures.layout.flex_flow = "column"  # two nets have room beside each other
+            parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *own, one.text, one.pictures]
+            sides.append(W.VBox(parts, layout=W.Layout(align_items="flex-start", max_width="480px")))
+            if one is not self:
+                one.children, one.lock, one.leader = [one.note, sides[-1]], self.lock, self
+                one.controls["picture"].images = self.controls["picture"].images
+                sides[-1] = one
+        common = [box for key, box in self.rows.items() if key not in OWN]
+        self.children = [*common, self.note, W.HBox(sides, layout=W.Layout(flex_flow="row wrap")), self.tools]
+        self.family = family
+        self.set()
+
+    def close(self) -> None:
+        """Close all parts, end what runs and let the net, the pictures and the results go."""
+        with self.lock:
+            if self.rows is None:  # closed already
+                return
+            LIVE.discard(self)
+            for part in parts_of(self, *self.rows.values(), self.note, self.tools)[:0:-1]:
+                part.close()
+            super().close()
+            self.children, self.images = (), []
+            for name in "look make job now result turn _running good shown at rows controls family leader".split():
+                setattr(self, name, None)
+
+
+def read_provenance(path: str | Path) -> dict:
+    """What a picture that an explorer saved says of itself: explorer, nets, settings, captions, versions. Lesson 00."""
+    with Image.open(path) as image:
+        found = getattr(image, "text", {}).get("vizhelpers")
+    if found is None:
+        raise ValueError(f"{str(path)!r} does not say where it is from: it is no PNG that an explorer has saved.")
+    return json.loads(found)
+
+
+def running_cell() -> tuple:
+    """The cell that runs and this run of it, where the front end names cells (JupyterLab and Notebook 7 do)."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    parent = shell.kernel.get_parent("shell") if hasattr(shell, "kernel") else {}
+    return parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
+
+
+def parts_of(*widgets: W.Widget) -> list[W.Widget]:
+    """Widgets and all that hangs on them: children, layouts, styles, links."""
+    found = [*widgets]
+    for one in found:
+        values = [*one.trait_values(sync=True).values(), getattr(one, "links", ())]
+        inside = [part for value in values for part in (value if isinstance(value, tuple | list) else [value])]
+        found += [part for part in inside if isinstance(part, W.Widget) and part not in found]
+    return found
+
+
+def stretch(control: W.IntSlider, end: int) -> None:
+    """Another end for a slider, by a new view of it: the page's End key goes to the end that a view began with."""
+    if control.max != end:
+        parts, control.row.children = control.row.children, ()
+        control.max = end  # clips a larger value
+        control.row.children = parts
+
+
+def captioned(picture: Image.Image, words: str) -> Image.Image:
+    """A picture with words under it."""
+    lines = textwrap.wrap(words, max(20, picture.width // 7))
+    page = Image.new("RGB", (picture.width, picture.height + 6 + 17 * len(lines)), "white")
+    page.paste(picture)
+    ImageDraw.Draw(page).multiline_text((1, picture.height + 3), "\n".join(lines), "black", ImageFont.load_default(13))
+    return page
+
+
+def _first(values):
+    return next(iter(values.values())) if isinstance(values, dict) else values
 
 
 class Stepwise(Explorer):
@@ -123,24 +387,32 @@ class Stepwise(Explorer):
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
     **values)` shows how far `.job` (or None) is, after `every` steps."""
     def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
-        self.make, self.every = make, every
+        self.make, self.every, self.job, self.turn, self.loop = make, every, None, None, asyncio._get_running_loop()
         self.start = W.Button(description=button, button_style="success", icon="play")
         self.stop = W.Button(description="Stop", icon="stop")
-        self.bar = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px"))
+        self.bar, self.left = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px")), W.Label()
         super().__init__(partial(look, self), **controls)
-        self.children = [*self.children[:-2], W.HBox([self.start, self.stop, self.bar]), *self.children[-2:]]
+        box = W.HBox([self.start, self.stop, self.bar, self.left])
+        self.children = [*self.rows.values(), box, *self.children[len(self.rows) :]]
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
 
     def set(self, **values) -> None:
         with self._alone():
-            self.job = None
+            job, self.job = self.job, None
             self._set_running(False)
-            super().set(**values)
+            try:
+                super().set(**values)
+            except BaseException:
+                self.job = job
+                raise
 
     def draw(self) -> None:
-        self.bar.max, self.bar.value = (self.job.total, self.job.done) if self.job else (1, 0)
         super().draw()
+        done, total = (self.job.done, self.job.total) if self.job else (0, 1)
+        self.bar.max, self.bar.value = total, done
+        left = f", about {self.spent / done * (total - done):.1f} s to go" if 0 < done < total else ""
+        self.left.value = f"{self.spent:.1f} s{left}" if done else ""
 
     def begin(self, at_once: bool = False) -> None:
         """Go on from where the job stands, with a new one when it is complete."""
@@ -149,19 +421,26 @@ class Stepwise(Explorer):
         if self.job is None or self.job.done == self.job.total:
             self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
         self._set_running(True)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # a plain Python program: there is nobody who could click in between
-            at_once = True
-        while at_once and self._running:
+        here, turn = asyncio._get_running_loop(), object()  # or None
+        loop, self.turn = self.loop if self.loop and self.loop.is_running() else here, turn
+        while (at_once or loop is None) and self._running:  # in a plain program nobody could click in between
             self._step()
 
-        def tick(job):  # one step, then give way: a click on Stop is handled before the next one
-            if self._running and job is self.job:
-                self.said(self._step)
-                loop.call_later(0.02, tick, job)
+        def tick():  # one step, then give way: a click on Stop is handled before the next one
+            with self.lock:
+                if self.turn is None and self._running:  # interrupted
+                    self.said(self.halt)
+                if turn is not self.turn:  # closed, or begun anew
+                    return
+                if threading.current_thread() is threading.main_thread() and (
+                        signal.getsignal(signal.SIGINT) is signal.SIG_IGN):  # a kernel between two cells
+                    signal.signal(signal.SIGINT, interrupt)
+                if self._running:
+                    self.said(self._step)
+                    loop.call_later(0.02, tick)
 
-        tick(self.job)
+        if self._running:
+            tick() if loop is here else loop.call_soon_threadsafe(tick)  # the loop of cells: never beside a cell
 
     def halt(self) -> None:
         """Stop after the step that runs; what is done is kept, and Start goes on from there."""
@@ -182,6 +461,12 @@ class Stepwise(Explorer):
     def _set_running(self, running: bool) -> None:
         self._running = self.start.disabled = running
         self.stop.disabled = not running
+
+
+def interrupt(*_) -> None:
+    """End what runs between cells, where a kernel takes no interrupts."""
+    for one in [*LIVE]:
+        one.turn = None
 
 
 def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = None, play: bool = False):
@@ -212,28 +497,61 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
         control.beside.append(button)
     if play:
         control.beside.append(W.Play(value=control.max, min=control.min, max=control.max, interval=200))
-        W.jslink((control.beside[-1], "value"), (control, "value"))
+        control.links = [W.jslink((control.beside[-1], "value"), (control, "value"))]
+    control.observe(lambda change: [setattr(part, "disabled", change.new) for part in control.beside], "disabled")
     return control
 
 
-class Search(W.Text):
+def search_for(find: Callable[[str], dict], placeholder: str) -> W.Text:
     """A box for words; `find(words)` says which values of which controls they mean."""
-    def __init__(self, find: Callable[[str], dict], placeholder: str):
-        super().__init__(placeholder=placeholder, continuous_update=False)
-        self.find = find
+    box = W.Text(placeholder=placeholder, continuous_update=False)
+    box.find = find
+    return box
+
+
+class Pictures(W.Dropdown):
+    """The control `picture`: pictures by name, and a button that takes one's own, which is chosen at once; called with
+    a name it gives the net's normalised input `(1,3,H,W)`."""
+    def __init__(self, images, model: nn.Module | None = None):
+        self.images, self.input = named(images), cache(lambda name: to_input(self.images[name], model))
+        super().__init__(options=[*self.images])
+        self.upload = W.FileUpload(accept="image/*,.heic,.heif", description="your own")
+        self.upload.tooltip = "at most 20 MB; 10 where the server was not started by make lab"
+        self.beside = [self.upload]
+
+    def __call__(self, name: str | None = None):
+        return self.input(name or self.value)
+
+    def take(self, name: str) -> str:
+        self.options = [*self.images]
+        return name
+
+    def add(self, files) -> str:
+        """A file that came from the page, as the button's value has it (by name in ipywidgets 7); its new name."""
+        self.upload.set_trait("value", type(self.upload.value)())
+        last = [*(files.values() if isinstance(files, Mapping) else files)][-1]
+        name, content = last.get("metadata", last)["name"], bytes(last["content"])
+        if len(content) > LARGEST:
+            raise ValueError(f"{name} has {len(content) / 2**20:.0f} MB; a picture may have {LARGEST // 2**20}.")
+        try:
+            image = load_image(content)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}.") from None
+        name = next(new for n in count(1) if (new := f"{name} ({n})" if n > 1 else name) not in self.images)
+        self.images[name] = image
+        return name
 
 
 class Classes(W.Dropdown):
     """The control `target`: the five most probable classes of the picture, and by its `.search` any other.
     On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s."""
-    def __init__(self, model, inputs: dict, layer: str):
-        self.model, self.inputs = model, inputs
-        self.layer = None if has_classes(model, next(iter(inputs.values()))) else layer
+    def __init__(self, model: nn.Module, pictures: Pictures, layer: str):
+        self.model, self.pictures, self.layer = model, pictures, None if has_classes(model, pictures()) else layer
         super().__init__(description="channel" if self.layer else "class")
-        self.search = Search(self.find, f"another {self.description}, then Enter")
+        self.search = search_for(lambda words: {"target": self.take(words)}, f"another {self.description}, then Enter")
 
     def ask(self, picture: str) -> tuple[list, int | Neuron]:
-        x = self.inputs[picture]
+        x = self.pictures(picture)
         if self.layer:
             means = channel_response(self.model, x, self.layer)[0]
             found = [(f"{self.layer} channel {k}, mean {means[k]:.2f}", Neuron(self.layer, k))
@@ -242,13 +560,19 @@ class Classes(W.Dropdown):
             found = [(f"{p.label} {p.probability:.1%}", p.index) for p in predict(self.model, x)]
         return found, found[0][1]
 
-    def find(self, words: str) -> dict:
+    def words(self) -> str:
+        """What another net is asked in its place."""
+        return str(self.value.channel) if self.layer else categories(self.model)[self.value]
+
+    def take(self, wanted):
+        """A class or channel, also by its words, as one that may be chosen."""
         if self.layer:
-            target = Neuron(self.layer, int(words))
-            label = f"{self.layer} channel {target.channel}"
+            target = wanted if isinstance(wanted, Neuron) else Neuron(self.layer, int(wanted))
+            label = f"{target.layer} channel {target.channel}"
         else:
-            target = class_index(self.model, int(words) if words.isdigit() else words)
+            digits = isinstance(wanted, str) and wanted.isdigit()
+            target = class_index(self.model, int(wanted) if digits else wanted)
             label = categories(self.model)[target]
         if target not in dict(self.options).values():
             self.options = [*self.options, (label, target)]
-        return {"target": target}
+        return target

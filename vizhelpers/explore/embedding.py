@@ -9,7 +9,7 @@ from ..device import stoppable
 from ..figures import dot_map, grid_picture, place, thumbnail_map
 from ..methods.embedding import Embedding, grid, neighbours, tsne
 from ..render import to_picture
-from .base import Explorer, Search, slide
+from .base import Explorer, search_for, slide
 
 ALL = "all groups"
 CHOSEN, BY_FEATURES, BY_PIXELS = "#d62728", "#1f77b4", "#ff7f0e"
@@ -75,7 +75,7 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
                 f"group, by pixels (orange) {same[1]}\n{e.label}, t-SNE with perplexity {perplexity:g}")  # fmt: skip
         numbers = dict(picture=n, name=e.names[n], by_features=by_features[n], by_pixels=by_pixels[n],
                        points=maps[perplexity])  # fmt: skip
-        return text, [framed(view, perplexity, n), nearest(n)], numbers
+        return text, {"the map": framed(view, perplexity, n), "the picture and its neighbours": nearest(n)}, numbers
 
     def find(words):
         wanted, *names = (text.lower().replace(" ", "_") for text in (words, *e.names))
@@ -91,5 +91,5 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
         view=["thumbnails", "grid", "points"],
         group=[(f"{name} ({len(members)})", name) for name, members in groups.items()],
         picture=slide(lambda group: (range(len(groups[group])), 0)),
-        search=Search(find, "a name or a part of it, then Enter"),
+        search=search_for(find, "a name or a part of it, then Enter"),
     )  # fmt: skip

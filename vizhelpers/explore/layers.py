@@ -1,6 +1,6 @@
 """Explorers of what is inside a net: predictions (00), filters (01), maps and patches (02), the deconvnet (04)."""
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from PIL import Image, ImageOps
@@ -9,64 +9,75 @@ from torch import nn
 from .. import render
 from ..device import device_of, info_of, quiet
 from ..hooks import capture, evaluating
-from ..images import named, to_display, to_input
+from ..images import to_display, to_input
 from ..methods.activations import channel_maxima, receptive_field, top_patches
 from ..methods.deconvnet import deconvnet
 from ..methods.filters import colourfulness, first_layer, orientation, spectrum
 from ..targets import layer_names, predict
-from .base import Explorer, slide
+from .base import Explorer, Map, Pictures, explores, laid, slide
 
 
+@explores
 def explore_predictions(model: nn.Module, images) -> Explorer:
     """Choose a picture, see the net's best classes; `.result` is `(picture, predictions)`. Lesson 00."""
-    pictures = named(images)
-    answers = {name: predict(model, to_input(image, model)) for name, image in pictures.items()}
+    pictures = Pictures(images, model)
+    answers = cache(lambda picture: predict(model, pictures(picture)))
 
     def look(picture):
-        found, small = answers[picture], pictures[picture].copy()
+        found, small = answers(picture), pictures.images[picture].copy()
         small.thumbnail((360, 300))
-        bars = render.probability_bars([p.label for p in found], [p.probability for p in found])
-        return f"{picture}: {found[0].label} {found[0].probability:.1%}", [small, bars], {"predictions": found}
+        shown = {picture: small, "the five most probable classes": render.probability_bars(
+            [p.label for p in found], [p.probability for p in found])}  # fmt: skip
+        return f"{picture}: {found[0].label} {found[0].probability:.1%}", shown, {"predictions": found}
 
-    return Explorer(look, picture=list(pictures))
+    return Explorer(look, picture=pictures)
 
 
 def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spectrum_size: int = 64) -> Explorer:
     """Slide over first-layer filters of a net, or of nets by name: weights, Fourier spectrum, response on a photograph.
     `.result` is `(net, filter, weights, spectrum, response)`. Lesson 01."""
     nets = dict(models) if isinstance(models, Mapping) else {getattr(info_of(models), "name", "net"): models}
-    layers = {name: first_layer(model)[1] for name, model in nets.items()}
+    layers, pictures = {name: first_layer(model)[1] for name, model in nets.items()}, Pictures(image)
 
     @cache
     def known(net):
         weights = layers[net].weight.detach().float().cpu()
+        return weights, spectrum(weights, spectrum_size), *orientation(weights), colourfulness(weights)
+
+    @lru_cache(8)
+    def responses(net, picture):
         with torch.no_grad():
-            response = layers[net](to_input(image, nets[net]))[0].float().cpu()
-        return weights, spectrum(weights, spectrum_size), response, *orientation(weights), colourfulness(weights)
+            return layers[net](to_input(pictures.images[picture], nets[net]))[0].float().cpu()
 
-    def look(net, filter):
-        w, spectra, response, angle, clarity, colour = (values[filter] for values in known(net))
+    def enlarged(picture):
+        return ImageOps.scale(picture, max(1, 224 // max(picture.size)), Image.Resampling.NEAREST)
+
+    def look(picture, net, filter):
+        w, spectra, angle, clarity, colour = (values[filter] for values in known(net))
+        response = responses(net, picture)[filter]
         top = float(response.abs().max())
-        text = (f"{net}, filter {filter}: weights | spectrum, zero frequency in the middle | response on the "
-                f"photograph (red +, blue -)\ndirection {float(angle):.0f}° (clarity {float(clarity):.2f}), "
+        text = (f"{net}, filter {filter}: direction {float(angle):.0f}° (clarity {float(clarity):.2f}), "
                 f"colour share {float(colour):.2f}, strongest response {top:.2f}")  # fmt: skip
-        pictures = [render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1]),
-                    render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max()))),
-                    render.coloured(response, "RdBu_r", scale=top or 1.0)]  # fmt: skip
-        whole = [ImageOps.scale(p, max(1, 224 // max(p.size)), Image.Resampling.NEAREST) for p in pictures]
-        return text, whole, dict(weights=w, spectrum=spectra, response=response)
+        shown = {"weights": enlarged(render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1])),
+                 "spectrum, zero frequency in the middle": enlarged(
+                     render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max())))),
+                 f"response on {picture} (red +, blue -)": Map(response, top or 1.0, lambda top: enlarged(
+                     render.coloured(response, "RdBu_r", scale=top)))}  # fmt: skip
+        return text, shown, dict(weights=w, spectrum=spectra, response=response)
 
-    return Explorer(look, net=list(nets), filter=slide(lambda net: (range(len(layers[net].weight)), None)))
+    return Explorer(look, nets=nets, picture=pictures, net=list(nets),
+                    filter=slide(lambda net: (range(len(layers[net].weight)), None)))  # fmt: skip
 
 
-def explore_features(model: nn.Module, images, *, layers=None) -> Explorer:
-    """Slide over layers (by default every convolution) and channels: the channel's map over the picture, and its
-    neighbours as a mosaic. `.result` is `(picture, layer, channel, map)`. Lesson 02."""
-    pictures, layers = named(images), list(layers or layer_names(model, nn.Conv2d))
+@explores
+def explore_features(model: nn.Module | Mapping[str, nn.Module], images, *, layers=None) -> Explorer:
+    """Slide over layers (by default every convolution) and channels of a net, or of nets by name: the channel's map
+    over the picture, and its neighbours as a mosaic. `.result` is `(picture, layer, channel, map)`. Lesson 02."""
+    pictures, layers = Pictures(images, model), list(layers or layer_names(model, nn.Conv2d))
 
     @cache
     def known(picture):
-        x = to_input(pictures[picture], model)
+        x = pictures(picture)
         with evaluating(model), torch.no_grad(), capture(model, *layers) as acts:
             model(x)
         maps = {layer: acts.maps(layer)[0].float().cpu() for layer in layers}
@@ -77,11 +88,12 @@ def explore_features(model: nn.Module, images, *, layers=None) -> Explorer:
         a, first = maps[layer][channel], channel // 64 * 64
         page = maps[layer][first : first + 64].relu()  # what the next layer mostly gets
         text = (f"{layer}, channel {channel}: map {a.shape[0]}x{a.shape[1]}, strongest {float(a.max()):.2f}, "
-                f"mean {float(a.mean()):.2f} | right: channels {first} to {first + len(page) - 1}, each on its own "
-                "scale from 0 up")  # fmt: skip
-        return text, [render.overlay(shown, a), render.marked_mosaic(page, channel - first)], {"map": a}
+                f"mean {float(a.mean()):.2f}")  # fmt: skip
+        words = f"channels {first} to {first + len(page) - 1}, each on its own scale from 0 up"
+        mosaic = render.marked_mosaic(page, channel - first)
+        return text, {f"channel {channel} over {picture}": laid(a, shown), words: mosaic}, {"map": a}
 
-    return Explorer(look, picture=list(pictures), layer=slide(layers),
+    return Explorer(look, picture=pictures, layer=slide(layers),
                     channel=slide(lambda picture, layer: (range(len(known(picture)[1][layer])), None)))  # fmt: skip
 
 
@@ -104,6 +116,7 @@ def _strongest(model, x, layers, count, maxima, start, slow, progress):
     return shown, found, dict(layer=slide(layers, slow=slow), channel=channel)
 
 
+@explores
 def explore_patches(model: nn.Module, x, layers, *, count=9, maxima=None, start=0, progress=True) -> Explorer:
     """Slide over channels, from `start`: the patches of `x` that excite each most, and where they are. `maxima` is what
     `channel_maxima` gave for these layers. `.result` is `(layer, channel, patches)`. Lesson 02."""
@@ -112,12 +125,13 @@ def explore_patches(model: nn.Module, x, layers, *, count=9, maxima=None, start=
     def look(layer, channel):
         patches, crops, _, said = found(layer, channel)
         framed = [render.draw_box(shown[p.picture], p.box, width=3) for p in patches]
-        text = f"{said} | left: what the unit sees | right: where in the picture that is"
-        return text, [render.sheet(crops, side=112), render.sheet(framed, side=112)], {"patches": patches}
+        return said, {"what the unit sees": render.sheet(crops, side=112),
+                      "where in the picture that is": render.sheet(framed, side=112)}, {"patches": patches}
 
     return Explorer(look, **controls)
 
 
+@explores
 def explore_deconvnet(model: nn.Module, x, layers, *, count=9, maxima=None, start=0, progress=True) -> Explorer:
     """As `explore_patches`, on a chain such as AlexNet: each patch beside its reconstruction.
     `.result` is `(layer, channel, patches, reconstructions)`. Lesson 04."""
@@ -129,11 +143,10 @@ def explore_deconvnet(model: nn.Module, x, layers, *, count=9, maxima=None, star
             strongest = torch.stack([x[p.picture] for p in patches]).to(device_of(model))
             back = deconvnet(model, strongest, layer, channel).cpu()
         cut = [p.cut(render.to_picture(g)) for p, g in zip(patches, render.gradient_picture(back), strict=True)]
-        text = (f"{said} | left: the {side} pixels that each unit sees | right: their reconstructions, each on its own "
-                "scale, grey is 0")  # fmt: skip
         if silent := sum(p.value <= 0 for p in patches):
-            text += f"\n{silent} of these pictures leave the channel silent: nothing to reconstruct"
-        pictures = [render.sheet(crops, side=128), render.sheet(cut, side=128, ground=128)]
-        return text, pictures, {"patches": patches, "reconstructions": back}
+            said += f"\n{silent} of these pictures leave the channel silent: nothing to reconstruct"
+        shown = {f"the {side} pixels that each unit sees": render.sheet(crops, side=128),
+                 "their reconstructions, each on its own scale, grey is 0": render.sheet(cut, side=128, ground=128)}
+        return said, shown, {"patches": patches, "reconstructions": back}
 
     return Explorer(look, **controls)

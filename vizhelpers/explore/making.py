@@ -1,7 +1,7 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
 import html
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import ipywidgets as W
 import matplotlib
@@ -11,32 +11,33 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from ..device import device_of, in_batches, info_of
-from ..images import from_pixels, inputs_of, load_image, named, to_display, to_input
+from ..images import from_pixels, load_image, to_display
 from ..methods.fooling import fool
 from ..methods.occlusion import Sweep
 from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
 from ..render import coloured, note, probability_bars, to_picture
 from ..targets import Neuron, categories, class_index, probabilities, settled
-from .base import Explorer, Html, Stepwise, slide
+from .base import Explorer, Html, Map, Pictures, Stepwise, explores, private, slide
 
 SIDE = 224  # of each picture on the page, in pixels
 
 
+@explores
 def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, steps: int = 40) -> Explorer:
     """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
     The box takes a number, a label, or a part that only one label has; it begins with the school bus, or else with what
     the first picture is least taken for. `.result` is `(picture, label, step, fooled, probabilities)`, the last
     `(T+1,C)`, of the picture after each step. Lesson 06."""
-    inputs, labels = inputs_of(images, model), categories(model)
+    pictures, labels = Pictures(images, model), categories(model)
     if target is None:
-        bus, first = "school bus", next(iter(inputs.values()))
+        bus, first = "school bus", pictures()
         target = bus if bus in labels else int(probabilities(model, first).argmin())
 
     @lru_cache(16)
     def run(picture, label):
         c = class_index(model, int(label) if label.strip().isdigit() else label)
-        found = fool(model, inputs[picture], c, step=step, steps=steps, record=True)
+        found = fool(model, pictures(picture), c, step=step, steps=steps, record=True)
         with torch.no_grad():
             said = in_batches(lambda part: probabilities(model, part), from_pixels(model, found.frames[0]))
         return c, found, said.cpu()
@@ -48,36 +49,40 @@ def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, 
         shown = best if c in best else [*best[:-1], c]
         bars = probability_bars([labels[i] for i in shown], said[step, shown].tolist(), width=380)
         text = (f"{picture} as {labels[c]}: {float(said[step, c]):.1%} after step {step} of {len(said) - 1} | "
-                f"change L2 {float(change.norm()) * 255:.0f}, Linf {float(change.abs().max()) * 255:.1f} of 255 | "
-                "middle: grey + 20 x change")  # fmt: skip
-        numbers = {"label": labels[c], "fooled": found, "probabilities": said}
-        return text, [to_picture(now), to_picture(0.5 + 20 * change), bars], numbers
+                f"change L2 {float(change.norm()) * 255:.0f}, Linf {float(change.abs().max()) * 255:.1f} of 255")
+        shown = {f"after step {step}": to_picture(now), "grey + 20 x change": to_picture(0.5 + 20 * change),
+                 "what the net says": bars}  # fmt: skip
+        return text, shown, {"label": labels[c], "fooled": found, "probabilities": said}
 
     box = W.Combobox(value=labels[class_index(model, target)], options=list(dict.fromkeys(labels)), description="class",
                      placeholder="type a part of its name, then Enter", continuous_update=False)  # fmt: skip
     ends = slide(lambda picture, label: (range(count := len(run(picture, label)[2])), count - 1))
-    return Explorer(look, picture=list(inputs), label=box, step=ends,
+    return Explorer(look, picture=pictures, label=box, step=ends,
                     wait="The net is being fooled; this takes a few seconds ...")  # fmt: skip
 
 
+@explores
 def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=28) -> Stepwise:
     """Choose patch and stride (in pixels) and fill, press Start and watch the three maps grow; Stop ends it after the
     running batch. `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09."""
     from torchvision.transforms.functional import gaussian_blur
-    x = to_input(load_image(image), model)
-    c, labels, grey = int(settled(model, x, target)), categories(model), x.new_zeros(1, 3, 1, 1)
-    fills = {"grey": grey[0], "black": from_pixels(model, grey)[0], "white": from_pixels(model, grey + 1)[0],
-             "blurred": gaussian_blur(x[0], 63, 12.0)}  # normalised: there 0 is the training set's mean
+    pictures, labels = Pictures(image, model), categories(model)
+    sides, asked = pictures().shape[2:], cache(lambda picture: int(settled(model, pictures(picture), target)))
 
-    def make(patch, stride, fill):
-        return Sweep(model, x, c, patch=patch, stride=stride, fill=fills[fill])
+    @cache
+    def fills(picture):  # normalised: there 0 is the training set's mean
+        x = pictures(picture)
+        grey = x.new_zeros(1, 3, 1, 1)
+        return {"grey": grey[0], "black": from_pixels(model, grey)[0], "white": from_pixels(model, grey + 1)[0],
+                "blurred": gaussian_blur(x[0], 63, 12.0)}  # fmt: skip
 
-    def look(run, patch, stride, fill):
-        sweep = run.job or run.make(patch, stride, fill)
-        maps = sweep.result()
-        words = [f"<b>{html.escape(labels[c])}</b>", f"{sweep.done} of {sweep.total} positions"]
-        if 0 < sweep.done < sweep.total:
-            words.append(f"about {run.spent / sweep.done * (sweep.total - sweep.done):.1f} s to go")
+    def make(picture, patch, stride, fill):
+        return Sweep(model, pictures(picture), asked(picture), patch=patch, stride=stride, fill=fills(picture)[fill])
+
+    def look(run, picture, patch, stride, fill):
+        sweep = run.job or make(picture, patch, stride, fill)
+        maps, x = sweep.result(), sweep.x
+        words = [f"<b>{html.escape(labels[asked(picture)])}</b>", f"{sweep.done} of {sweep.total} positions"]
         known = maps.logit[0].flatten()[: sweep.done].cpu()
         low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
         worst = int(known.argmin()) if len(known) else len(maps.boxes) // 2
@@ -86,16 +91,19 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
         harmed = x.clone()
         harmed[0, :, top:bottom, left:right] = sweep.filled[:, top:bottom, left:right]
         winner, legend = _class_map(maps.winner[0], labels)
-        text = Html(f"{' | '.join(words)}<br>left to right: the most harmful patch; probability (dark 0, bright 1); "
-                    f"logit (dark {low:.1f}, bright {high:.1f}); the winner: {legend}")  # fmt: skip
-        pictures = [to_picture(to_display(harmed, model), side=SIDE),
-                    coloured(maps.probability[0], side=SIDE, scale=(0.0, 1.0)),
-                    coloured(maps.logit[0], side=SIDE, scale=(low, high)),
-                    winner.resize((round(SIDE * winner.width / winner.height), SIDE), Image.Resampling.NEAREST)]
-        return text, pictures, {"maps": maps, "done": sweep.done, "total": sweep.total}
+        text = Html(f"{' | '.join(words)}<br>the winner: {legend}")
+        shown = {"the most harmful patch": to_picture(to_display(harmed, model), side=SIDE),
+                 "probability (dark 0, bright 1)": Map(maps.probability[0], 1.0, lambda top: coloured(
+                     maps.probability[0], side=SIDE, scale=(0.0, top))),
+                 f"logit (dark {low:.1f}, bright {high:.1f})": Map(maps.logit[0], high, lambda top: coloured(
+                     maps.logit[0], side=SIDE, scale=(low, top))),
+                 "the winner": winner.resize((round(SIDE * winner.width / winner.height), SIDE),
+                                             Image.Resampling.NEAREST)}  # fmt: skip
+        return text, shown, {"maps": maps, "done": sweep.done, "total": sweep.total}
 
-    explorer = Stepwise(make, look, patch=slide(range(8, min(x.shape[2:]) // 2 + 1, 8), patch, slow=True),
-                        stride=slide(range(4, 65, 4), stride, slow=True), fill=list(fills))  # fmt: skip
+    explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
+                        stride=slide(range(4, 65, 4), stride, slow=True),
+                        fill=["grey", "black", "white", "blurred"])  # fmt: skip
     explorer.begin(at_once=True)  # so that there is something to see before the first click
     return explorer
 
@@ -114,6 +122,7 @@ def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, st
     return Image.fromarray(picture), ", ".join(legend) + (", others grey" if len(found) > 9 else "")
 
 
+@explores
 def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int = 96) -> Stepwise:
     """Slide over the shipped gallery of what filters and classes want, and grow any of them anew while you watch.
     `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` of what grows is by default 128 on a CPU, else 224.
@@ -142,12 +151,11 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
             live, history, done, total = job.image()[0], list(job.history), job.done, job.total
         if history:
             words.append(f"live: step {done} of {total}, {history[0]:.1f} to {history[-1]:.1f}")
-        words[-1] += "\nleft to right: from the gallery; the library picture that excites it most; what you grow"
-        pictures = [load_image(row.path), load_image(row.library_picture),
-                    to_picture(live) if job else note("press Grow one", SIDE)]  # fmt: skip
-        pictures = [ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for p in pictures]  # as they were scored
+        shown = {"from the gallery": load_image(row.path), "the library picture that excites it most": load_image(
+            row.library_picture), "what you grow": to_picture(live) if job else note("press Grow one", SIDE)}
+        shown = {words: ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for words, p in shown.items()}
         numbers = dict(channel=row.channel, dream=row, live=live, history=history, done=done, total=total)
-        return " | ".join(words), pictures, numbers
+        return " | ".join(words), shown, numbers
 
     layer = W.Dropdown(options=[*layers], value=[*layers][-1])  # the deepest has most to see
     return Stepwise(make, look, button="Grow one", every=4, layer=layer,
@@ -159,24 +167,22 @@ def explore_style(contents, styles, *, net=None, size: int | None = None, steps:
     Both are names, pictures, or name -> picture; `size` is the shorter side, by default 144 on a CPU, else 384 pixels;
     `options` are of `style_transfer`. `.result` is `(picture, painting, content, start, image, done, total, losses)`,
     `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or None. Lesson 11."""
-    contents, styles, net = named(contents), named(styles), default_net() if net is None else net
+    contents, styles, net = Pictures(contents), Pictures(styles), private(default_net() if net is None else net)
     size = size or (144 if device_of(net).type == "cpu" else 384)
 
     def make(picture, painting, content, start):
-        return StyleRun(contents[picture], styles[painting], net=net, size=size, steps=steps, content_weight=content,
-                        start=start, **options)  # fmt: skip
+        return StyleRun(contents.images[picture], styles.images[painting], net=net, size=size, steps=steps,
+                        content_weight=content, start=start, **options)  # fmt: skip
 
     def look(run, picture, painting, content, start):
         job, done = run.job, run.job.done if run.job else 0
-        image = job.image().cpu() if job else torch.tensor(np.array(contents[picture])).permute(2, 0, 1) / 255
+        image = job.image().cpu() if job else torch.tensor(np.array(contents.images[picture])).permute(2, 0, 1) / 255
         losses = torch.tensor([row[0] for row in job.losses]) if done else None
         words = [f"step {done} of {steps}", f"loss {float(losses[-1]):.3f}" if done else "press Start"]
-        if 0 < done < steps:
-            words.append(f"{run.spent / done:.2f} s a step")
-        text = f"{' | '.join(words)}\nleft to right: picture, painting, result"
-        pictures = [to_picture(p, side=256) for p in (contents[picture], styles[painting], image)]
-        return text, pictures, dict(image=image, done=done, total=steps, losses=losses)
+        pages = {"picture": contents.images[picture], "painting": styles.images[painting], "result": image}
+        pages = {words: to_picture(p, side=256) for words, p in pages.items()}
+        return " | ".join(words), pages, dict(image=image, done=done, total=steps, losses=losses)
 
     weights = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
-    return Stepwise(make, look, picture=list(contents), painting=list(styles), content=slide(weights, 0.02, slow=True),
-                    start=["content", "noise"])  # fmt: skip
+    return Stepwise(make, look, nets={getattr(info_of(net), "name", type(net).__name__): net}, picture=contents,
+                    painting=styles, content=slide(weights, 0.02, slow=True), start=["content", "noise"])  # fmt: skip

@@ -1,4 +1,5 @@
 """Explorers of maps over the picture: saliency (05), ReLU rules (07), CAM and the method lab (08), the trial (13)."""
+from collections.abc import Mapping
 from functools import cache, lru_cache
 
 import torch
@@ -6,27 +7,28 @@ from torch import nn
 
 from ..device import quiet
 from ..hooks import capture, maps_of, resolve_layer
-from ..images import inputs_of, to_display
+from ..images import to_display
 from ..methods.activations import activations
 from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
 from ..methods.gradients import deconvnet_gradient, gradient, guided_backprop, path, smoothgrad
 from ..methods.scoreboard import METHODS, laboratory, method_called, sanity_check
 from ..methods.trust import insertion_deletion, pixel_order, stages
-from ..render import coloured, curve_picture, gradient_picture, overlay, sheet, titled, to_picture
+from ..render import coloured, curve_picture, gradient_picture, sheet, strongest, titled, to_picture
 from ..targets import Neuron, categories, differentiable, has_classes, layer_names, predict, score, settled
-from .base import Classes, Explorer, slide
+from .base import Classes, Explorer, Map, Pictures, explores, laid, slide, tinted
 
 
-def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
+@explores
+def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, steps: int = 32) -> Explorer:
     """Saliency, SmoothGrad, gradient x input, and Integrated Gradients as a walk from black. Lesson 05.
     Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` is `(picture, target,
     method, noise, samples, point, map, path)`, its map of every pixel, a path's points (share, score, attributed)."""
-    inputs = inputs_of(images, model)
-    asked = Classes(model, inputs, layer_names(model, nn.Conv2d)[-1])
+    pictures = Pictures(images, model)
+    asked = Classes(model, pictures, layer_names(model, nn.Conv2d)[-1])
 
     @lru_cache(64)
     def found(picture, target, method, noise, samples):
-        x = inputs[picture]
+        x = pictures(picture)
         if method == "Integrated Gradients":
             return path(model, x, target, steps)
         if method == "SmoothGrad":
@@ -38,18 +40,20 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
         way, walk, maps = found(picture, target, method, noise, samples)
         k, whole = point if walk else 0, maps[-1].cpu()
         signed = method in ("gradient x input", "Integrated Gradients")
-        how = dict(colours="RdBu_r", blocks=4) if signed else dict(colours="inferno")
-        pictures = [to_picture(to_display(way[k], model), side=320), coloured(maps[k], side=320, scale=whole, **how)]
+        how = dict(colours="RdBu_r", blocks=4) if signed else {}
+        shown = {picture: to_picture(to_display(way[k], model), side=320),
+                 f"{method}, {'red for, blue against' if signed else 'bright: strong'}": tinted(
+                     maps[k].cpu(), whole, side=320, **how)}  # fmt: skip
         said = f"strongest {float(whole.abs().max()):.3g}"
         if walk:
             total, here = walk[-1].score - walk[0].score, walk[k]
             off = f", {walk[-1].attributed / total - 1:+.1%} off" if total else ""
             said = (f"{here.share:.0%} of the way: score {here.score:.2f}, attributed so far {here.attributed:.2f} | "
                     f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {total:.2f}: {steps} points{off}")
-        return f"{method} for {asked.label}: {said}", pictures, {"map": whole, "path": walk or []}
+        return f"{method} for {asked.label}: {said}", shown, {"map": whole, "path": walk or []}
 
     return Explorer(
-        look, picture=list(inputs), target=asked, search=asked.search, wait="computing ...",
+        look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
         method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
         noise=slide([n / 20 for n in range(11)], 0.05, slow=True, acts=lambda method: method == "SmoothGrad"),
         samples=slide(range(1, 65), 8, slow=True, acts=lambda method: method == "SmoothGrad"),
@@ -57,14 +61,15 @@ def explore_saliency(model: nn.Module, images, *, steps: int = 32) -> Explorer:
     )  # fmt: skip
 
 
+@explores
 def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -> Explorer:
     """The picture and what the three ReLU rules make of it, for a class or for a channel of any layer. Lesson 07.
     `classes` are by default the two most probable of every picture. `.result` is `(picture, explain, layer, channel,
     part, colour, target, gradients)`, the target a label or a `Neuron`."""
-    inputs, by_channel = inputs_of(images, model), "a channel (sliders)"
-    if classes is None and has_classes(model, next(iter(inputs.values()))):
-        classes = [p.label for x in inputs.values() for p in predict(model, x, top=2)]
-    layers, first = list(layers or layer_names(model, nn.Conv2d)), next(iter(inputs.values()))
+    pictures, by_channel = Pictures(images, model), "a channel (sliders)"
+    layers, first = list(layers or layer_names(model, nn.Conv2d)), pictures()
+    if classes is None and has_classes(model, first):
+        classes = [p.label for name in pictures.images for p in predict(model, pictures(name), top=2)]
     channels = cache(lambda layer: (range(activations(model, first, layer).shape[1]), None))
     how = dict(slow=True, acts=lambda explain: explain == by_channel)
     rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
@@ -72,37 +77,38 @@ def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -
     @lru_cache(60)  # 3 x 0.6 MB each
     def found(picture, wanted):
         with quiet():  # a silent target: the text says so
-            return {rule: method(model, inputs[picture], wanted)[0].cpu() for rule, method in rules.items()}
+            return {rule: method(model, pictures(picture), wanted)[0].cpu() for rule, method in rules.items()}
 
     def look(picture, explain, layer, channel, part, colour):
         target = Neuron(layer, channel) if explain == by_channel else explain
         what = f"{layer}, mean of channel {channel}" if explain == by_channel else explain
         gradients = found(picture, target)
-        pictures = [to_display(inputs[picture], model)[0]]
-        pictures += [gradient_picture(g, part=part, grey=colour == "grey") for g in gradients.values()]
-        sizes = ", ".join(f"{rule} {float(g.abs().max()):.2g}" for rule, g in gradients.items())
-        text = (f"{what} | from left: the picture, {', '.join(gradients)} ({part} values, each on its own scale, "
-                f"{'grey' if part == 'all' else 'black'} is 0) | strongest value: {sizes}")  # fmt: skip
-        return text, [to_picture(p, side=224) for p in pictures], {"target": target, "gradients": gradients}
+        shown = {picture: to_display(pictures(picture), model)[0]}
+        shown |= {f"{rule}, strongest {float(g.abs().max()):.2g}": gradient_picture(g, part=part, grey=colour == "grey")
+                  for rule, g in gradients.items()}  # fmt: skip
+        text = f"{what} | {part} values, each on its own scale, {'grey' if part == 'all' else 'black'} is 0"
+        shown = {words: to_picture(p, side=224) for words, p in shown.items()}
+        return text, shown, {"target": target, "gradients": gradients}
 
     return Explorer(
-        look, picture=list(inputs), explain=[*dict.fromkeys(classes or ()), by_channel],
+        look, picture=pictures, explain=[*dict.fromkeys(classes or ()), by_channel],
         layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
         part=["all", "positive", "negative"], colour=["RGB", "grey"],
     )  # fmt: skip
 
 
-def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
+@explores
+def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=None) -> Explorer:
     """Slide over every layer of a net: Grad-CAM or Grad-CAM++ for any class, and CAM where the net has one. Lesson 08.
     `layers`: by default all with maps, blocks as a whole; `.result` is `(picture, target, method, layer, map)`."""
-    inputs = inputs_of(images, model)
-    blocks = map_layers(model, next(iter(inputs.values())))
+    pictures = Pictures(images, model)
+    blocks = map_layers(model, pictures())
     layers = [resolve_layer(model, layer)[0] for layer in layers or blocks]
-    asked = Classes(model, inputs, blocks[-1])
+    asked = Classes(model, pictures, blocks[-1])
 
     @lru_cache(16)
     def found(picture, target):  # one pass forward and one back give both maps of every layer
-        x = inputs[picture]
+        x = pictures(picture)
         with differentiable(model, x) as leaf, capture(model, *layers) as acts:
             total = score(model, leaf, target).sum()
             maps = [acts[layer] for layer in layers]
@@ -125,67 +131,80 @@ def explore_cam(model: nn.Module, images, *, layers=None) -> Explorer:
         place = "the end of the net" if method == "CAM" else layer
         text = (f"{method} of {place}, {one.shape[0]}x{one.shape[1]}, for {asked.label} (score {value:.2f}): "
                 f"strongest {float(one.max()):.3g}" + (f" | empty: {reason}" if reason else ""))  # fmt: skip
-        return text, [shown, overlay(shown, one)], {"map": one}
+        return text, {picture: shown, f"{method} over it": laid(one, shown)}, {"map": one}
 
-    return Explorer(look, picture=list(inputs), target=asked, search=asked.search,
+    return Explorer(look, picture=pictures, target=asked, search=asked.search,
                     method=["Grad-CAM", "Grad-CAM++", "CAM"], layer=slide(layers, layers[-1]))  # fmt: skip
 
 
-def explore_methods(model: nn.Module, image) -> Explorer:
+@explores
+def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explorer:
     """Every method on one picture and class: red speaks for it, blue against. Lesson 08. With the scale "one for all"
     every map is divided by the sum of its magnitudes: a colour is the same share everywhere, a spread map turns pale.
     `.result` is `(picture, target, scale, raw, maps, reasons)`, each of the last three by method."""
-    inputs = inputs_of(image, model)
-    asked = Classes(model, inputs, map_layers(model, next(iter(inputs.values())))[-1])
-    found = lru_cache(8)(lambda picture, target: laboratory(model, inputs[picture], target))
+    pictures = Pictures(image, model)
+    asked = Classes(model, pictures, map_layers(model, pictures())[-1])
+    found = lru_cache(8)(lambda picture, target: laboratory(model, pictures(picture), target))
 
     def look(picture, target, scale):
         raw, maps, reasons = found(picture, target)
         shares = {name: m / m.abs().sum().clamp(min=1e-30) for name, m in maps.items()}
-        shared = torch.stack([*shares.values()]) if scale == "one for all" and shares else None
-        tiles = [titled(to_display(inputs[picture], model), picture, 200)]
-        for name, method in sorted(METHODS.items(), key=lambda item: item[1].lesson):
-            if name in shares or name in reasons:
-                tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=shared)
-                said = "gradient" if name == "saliency" else name  # here with its sign
-                tiles.append(titled(tile, f"{said} ({method.lesson:02d})", 200))
-        missing = f" | nothing from: {', '.join(reasons)}" if reasons else ""
-        numbers = {"raw": raw, "maps": maps, "reasons": reasons}
-        return f"{asked.label}: red for, blue against{missing}", [sheet(tiles, columns=4)], numbers
+        shared = scale == "one for all" and shares
 
-    return Explorer(look, picture=list(inputs), target=asked, search=asked.search,
+        def tiles(top):
+            yield titled(to_display(pictures(picture), model), picture, 200)
+            for name, method in sorted(METHODS.items(), key=lambda item: item[1].lesson):
+                if name in shares or name in reasons:
+                    tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=top if shared else None)
+                    said = "gradient" if name == "saliency" else name  # here with its sign
+                    yield titled(tile, f"{said} ({method.lesson:02d})", 200)
+
+        top = strongest(torch.stack([*shares.values()])) if shares else 1.0
+        missing = f" | nothing from: {', '.join(reasons)}" if reasons else ""
+        shown = {"red for, blue against": Map(shares, top, lambda top: sheet([*tiles(top)], columns=4))}
+        return f"{asked.label}{missing}", shown, {"raw": raw, "maps": maps, "reasons": reasons}
+
+    return Explorer(look, picture=pictures, target=asked, search=asked.search,
                     scale=["each its own", "one for all"], wait="computing ...")  # fmt: skip
 
 
+@explores
 def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: int = 20) -> Explorer:
     """One slider makes the weights random from the top down, another deletes the map's best pixels. Lesson 13.
     `methods` are of `evidence`'s; `.result` is `(method, stage, deleted, map, rank, ssim, share, probability)`."""
-    (x,) = inputs_of(image, model).values()
-    c = int(settled(model, x, target))
+    pictures = Pictures(image, model)
+    asked = cache(lambda picture: int(settled(model, pictures(picture), target)))
     chosen = {name: method_called(name) for name in methods or (
         "guided backprop", "saliency", "gradient x input", "deconvnet", "Grad-CAM", "Guided Grad-CAM", "edges")}
     blocks = ["trained", *stages(model)]
-    by_chance = insertion_deletion(model, x, c, method_called("random")(model, x, c), steps=steps).deletion[0].cpu()
 
     @cache
-    def tried(method):
+    def by_chance(picture):
+        x, c = pictures(picture), asked(picture)
+        return insertion_deletion(model, x, c, method_called("random")(model, x, c), steps=steps).deletion[0].cpu()
+
+    @cache
+    def tried(picture, method):
+        x, c = pictures(picture), asked(picture)
         found = sanity_check(model, x, c, chosen[method])
         curves = insertion_deletion(model, x, c, found.maps[0], steps=steps)
         return found, curves, pixel_order(found.maps[0], tuple(x.shape[2:]))
 
-    def look(method, stage, deleted):
-        found, curves, order = tried(method)
+    def look(picture, method, stage, deleted):
+        x, other, (found, curves, order) = pictures(picture), by_chance(picture), tried(picture, method)
         at, curve, share = blocks.index(stage), curves.deletion[0].cpu(), float(curves.fraction[deleted])
         rank, alike = (1.0, 1.0) if at == 0 else (float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0]))
         shown = torch.where((order < round(share * order[0].numel()))[:, None], 0.0, x)
         weights = "trained net" if at == 0 else f"random from the top down to {stage}"
-        text = (f"{categories(model)[c]} | {method} | {weights}: rank correlation {rank:.2f}, SSIM {alike:.2f} "
-                f"| {share:.0%} deleted: {float(curve[deleted]):.1%} (random order {float(by_chance[deleted]):.1%})\n"
-                "left to right: the trained net's map; the map at this stage; the picture without the trained map's "
-                "highest pixels; the probability over the share deleted (grey: random order)")  # fmt: skip
+        text = (f"{categories(model)[asked(picture)]} | {method} | {weights}: rank correlation {rank:.2f}, SSIM "
+                f"{alike:.2f} | {share:.0%} deleted: {float(curve[deleted]):.1%} (random order "
+                f"{float(other[deleted]):.1%})")  # fmt: skip
         maps = found.maps[:, 0].cpu()
-        pictures = [*(coloured(maps[n].abs(), "inferno", 224) for n in (0, at)),
-                    to_picture(to_display(shown, model), side=224), curve_picture(by_chance, curve, deleted)]
-        return text, pictures, dict(map=maps[at], rank=rank, ssim=alike, share=share, probability=float(curve[deleted]))
+        pages = {"the trained net's map": tinted(maps[0].abs(), side=224),
+                 "the map at this stage": tinted(maps[at].abs(), side=224),
+                 "without the trained map's highest pixels": to_picture(to_display(shown, model), side=224),
+                 "probability (grey: random order)": curve_picture(other, curve, deleted)}
+        return text, pages, dict(map=maps[at], rank=rank, ssim=alike, share=share, probability=float(curve[deleted]))
 
-    return Explorer(look, method=[*chosen], stage=slide(blocks), deleted=range(steps + 1), wait="computing ...")
+    return Explorer(look, picture=pictures, method=[*chosen], stage=slide(blocks), deleted=range(steps + 1),
+                    wait="computing ...")  # fmt: skip

@@ -20,7 +20,7 @@ from ..images import load_image, to_input
 from ..methods import cue_conflict as cue
 from ..render import figure_pixels, probability_bars, row, to_picture, to_png
 from ..targets import predict
-from .base import Explorer, Html
+from .base import Explorer, Html, private
 
 SIDE = 280  # of a stimulus on the page, in pixels
 GREY = (128, 128, 128)
@@ -33,28 +33,28 @@ def explore_stimuli(models: dict) -> Explorer:
     `.result` is `(shape, texture, stimulus, decisions, outside)`, `outside` the probability outside the categories."""
     if not models:
         raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
+    models = {name: private(net) for name, net in models.items()}
     by_pair, categories = {(s.shape, s.texture): s for s in cue.cue_stimuli()}, cue.cue_categories()
 
     def look(shape, texture):
         stimulus = by_pair[shape, texture]
         image, decisions, outside, lines = load_image(stimulus.path), {}, {}, []
-        pictures = [image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)]
+        shown = {"the stimulus": image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)}
         for name, model in models.items():
             x = to_input(image, model, size=image.size[::-1])
             means, beside = cue.category_means(model, x, categories)
             shares, order = (means[0] / means.sum()).topk(6)
             labels, best = [list(categories)[k] for k in order], predict(model, x, top=1)[0]
             decisions[name], outside[name] = cue.Decision(shape, texture, labels[0]), float(beside)
-            pictures.append(probability_bars(labels, shares.tolist()))
+            shown[f"{name}: each category's share of the categories' mean probability"] = probability_bars(
+                labels, shares.tolist())
             lines.append(f"<b>{html.escape(name)}</b> decides {labels[0]}; outside the categories lies "
                          f"{outside[name]:.0%} of its probability (strongest class: {html.escape(best.label)} "
                          f"{best.probability:.0%})")  # fmt: skip
-        lines.append(f"bars, left to right {html.escape(', '.join(models))}: mean probability of a category's classes, "
-                     "as a share of all categories")  # fmt: skip
-        return Html("<br>".join(lines)), pictures, {"stimulus": stimulus, "decisions": decisions, "outside": outside}
+        return Html("<br>".join(lines)), shown, {"stimulus": stimulus, "decisions": decisions, "outside": outside}
 
     names = list(categories)
-    return Explorer(look, shape=names, texture=W.Dropdown(options=names, value=names[1]))
+    return Explorer(look, nets=models, shape=names, texture=W.Dropdown(options=names, value=names[1]))
 
 
 def load_answers(path: str | Path) -> list[Answer]:
@@ -121,8 +121,8 @@ class explore_observer(Explorer):
         self.choices = {name: W.Button(description=name, layout={"width": "auto"}) for name in cue.cue_categories()}
         super().__init__(self.state, observer=W.Text(value=observer, continuous_update=False))
         grid = W.GridBox(list(self.choices.values()), layout=W.Layout(grid_template_columns="repeat(4, 120px)"))
-        self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.text,
-                         W.HBox([self.trial, grid]), self.pictures]  # fmt: skip
+        self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.note, self.text,
+                         W.HBox([self.trial, grid]), self.pictures, self.tools]  # fmt: skip
         self.start.on_click(lambda _: self.said(self.next))
         self.pause.on_click(lambda _: self.said(lambda: self.next(pause=True)))
         for name, button in self.choices.items():
@@ -175,7 +175,7 @@ class explore_observer(Explorer):
         numbers = dict(done=len(self.answers), total=len(self.order), bias=bias, answers=list(self.answers))
         if running:
             text = f"{len(self.left)} to go. Look at the cross. What is the <b>object</b>? Click at once, or guess."
-            return Html(text), [self.chart], numbers
+            return Html(text), {"": self.chart}, numbers
         said, found = [f"<b>{html.escape(observer)}</b>: {len(self.answers)} of {len(self.order)} trials"], self.nets
         if bias.shape + bias.texture:
             found = {f"you ({observer})": bias} | self.nets
@@ -191,7 +191,7 @@ class explore_observer(Explorer):
         classes = {name for one in found.values() for name in one.per_class}
         self.chart = (figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
                       if found else Image.new("RGB", (24, 24), "white"))  # fmt: skip
-        return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), [self.chart], numbers
+        return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), {"": self.chart}, numbers
 
     def still(self) -> Image.Image:
         trial = next(s for s in self.order if s.shape != s.texture)

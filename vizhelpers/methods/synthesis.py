@@ -3,6 +3,7 @@ import csv
 import math
 from collections import namedtuple
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from ..device import finished, info_of, stoppable
 from ..hooks import outputs_until, resolve_layer, with_gradients
-from ..images import DATA, from_pixels, to_pixels
+from ..images import DATA, from_pixels, library, to_display, to_input, to_pixels
 from ..targets import Neuron, resolve_target, score
 from .activations import activations
 from .fast import Fast, changed, total_variation
@@ -19,9 +20,8 @@ from .fast import Fast, changed, total_variation
 # independent numbers times this are as correlated as red, green and blue are (tests/test_synthesis.py computes it).
 COLOURS = ((0.8387, 0.4648, 0.3102), (0.4648, 0.6810, 0.4798), (0.3102, 0.4798, 0.8669))
 EDGE = 0.02  # values this near to 0 or 1 are moved away from them before a logit is taken
-BLUR_EVERY = 4  # steps from one blur to the next
 RATIO, SMALLEST = 1.5, 48  # of DeepDream's octaves; those below so many pixels are left out
-Maximized = namedtuple("Maximized", "image history score start")
+Maximized = namedtuple("Maximized", "image history score start weight")
 Dream = namedtuple("Dream", "path net name layer channel label score library_score library_picture")
 
 
@@ -36,10 +36,6 @@ class Pixels:
     def written(self, image: Tensor) -> Tensor:
         return image.clone()
 
-    @torch.no_grad()
-    def put(self, image: Tensor) -> None:
-        self.values.copy_(self.written(image))  # in place: the optimiser holds this tensor
-
 
 class Fourier(Pixels):
     """The optimiser changes the picture's spectrum, each frequency in units of its share in photographs (1/f): a step
@@ -52,8 +48,11 @@ class Fourier(Pixels):
         self.share = (share / share.square().mean().sqrt()).to(image)
         super().__init__(image)
 
+    def spectrum(self) -> Tensor:
+        return torch.view_as_complex(self.values) * self.share
+
     def image(self) -> Tensor:
-        planes = torch.fft.irfft2(torch.view_as_complex(self.values) * self.share, s=self.size, norm="ortho")
+        planes = torch.fft.irfft2(self.spectrum(), s=self.size, norm="ortho")
         return torch.einsum("ij,njhw->nihw", self.basis, planes).sigmoid()
 
     def written(self, image: Tensor) -> Tensor:
@@ -61,13 +60,37 @@ class Fourier(Pixels):
         return torch.view_as_real(torch.fft.rfft2(planes, norm="ortho") / self.share).contiguous()
 
 
+class Phase(Fourier):
+    """The optimiser changes the phases only: each frequency is as strong as on average in photographs (MACO)."""
+    def spectrum(self) -> Tensor:
+        angles, width = self.values.clone(), self.size[1]
+        both = angles[..., :: width if width % 2 else width // 2]  # columns with each frequency and its mirror image,
+        both.copy_((both - both.flip(2).roll(1, 2)) / 2)  # which has the opposite phase: the picture is real
+        return torch.polar(torch.ones_like(angles), angles) * mean_magnitude(self.size).to(angles)
+
+    def written(self, image: Tensor) -> Tensor:
+        return torch.view_as_complex(super().written(image)).angle()
+
+
+@cache
+@with_gradients()
+def mean_magnitude(size: tuple[int, int]) -> Tensor:
+    """Of each frequency in the library's photographs, `(1,3,H,W//2+1)`: their light and two colours, as `Fourier`'s."""
+    total = sum(Fourier(to_display(to_input(p, size=size))).spectrum().detach().abs() for p in library("photos"))
+    total[..., 0, 0] = 0  # light and dark ones cancel: mid grey
+    return total / len(library("photos"))
+
+
+WAYS = {"pixels": Pixels, "spectrum": partial(Fourier, decorrelate=False), "decorrelated": Fourier, "phase": Phase}
+
+
 def blurred(image: Tensor, sigma: float) -> Tensor:
     if sigma <= 0:
         return image
     from torchvision.transforms.functional import gaussian_blur
     reach = max(1, round(3 * sigma))
-    padded = F.pad(image, [reach] * 4, mode="replicate")
-    return gaussian_blur(padded, 2 * reach + 1, sigma)[..., reach:-reach, reach:-reach]
+    image = F.pad(image, [reach] * 4, mode="replicate")
+    return gaussian_blur(image, 2 * reach + 1, sigma)[..., reach:-reach, reach:-reach]
 
 
 def resized(image: Tensor, size: int | tuple[int, int]) -> Tensor:
@@ -88,6 +111,16 @@ def moved(image: Tensor, generator: torch.Generator, recipe) -> Tensor:
     return torch.roll(image, [int(n) for n in way], (2, 3))
 
 
+def crops(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Random squares, of a quarter to a half of the picture's side, enlarged to that half, with a little noise."""
+    parts, whole, half = [], image.shape[-1], image.shape[-1] // 2
+    for share, *place in torch.rand(count, 3, generator=generator).tolist():
+        side = round(half * (1 + share) / 2)
+        top, left = (int(p * (whole - side + 1)) for p in place)
+        parts.append(resized(image[..., top : top + side, left : left + side], half))
+    return torch.cat(parts) + 0.08 * torch.randn(count, 3, half, half, generator=generator).to(image)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a picture is grown; every regulariser is off at 0 or False. `recipe_for` has one for each net. Lesson 10."""
@@ -104,22 +137,22 @@ class Recipe:
     jitter: int = 0  # largest shift before a step, in pixels
     rotate: float = 0.0  # largest turn before a step, in degrees
     scale: float = 0.0  # largest change of scale before a step, as a share
-    fourier: bool = False  # optimise the spectrum, each frequency in units of its share in photographs, not the pixels
-    decorrelate: bool = False  # with `fourier`: light and two colour directions instead of red, green and blue
+    crops: int = 0  # random crops in each step, with noise; 0: the whole picture
+    parametrization: str = "pixels"  # what is optimised; or "spectrum", "decorrelated" (light and two colours), "phase"
 
     def __post_init__(self):
+        if self.parametrization not in WAYS:
+            raise ValueError(f"parametrization is {', '.join(map(repr, WAYS))}, not {self.parametrization!r}.")
         for name, value in vars(self).items():
             least = {"size": 8, "stages": 1, "growth": 1}.get(name, 0)
-            if not value >= least:
+            if name != "parametrization" and not value >= least:
                 raise ValueError(f"{name} of a recipe is at least {least}, not {value!r}.")
-        if self.decorrelate and not self.fourier:
-            raise ValueError("decorrelate needs fourier=True: pixels are optimised as red, green and blue.")
 
     def sizes(self) -> list[int]:
         return [max(8, round(self.size / self.growth**n)) for n in reversed(range(self.stages))]
 
 
-CLASS = Recipe(size=224, steps=256, rate=0.05, tv=500, jitter=16, rotate=15, scale=0.2, fourier=True, decorrelate=True)
+CLASS = Recipe(steps=256, tv=500, jitter=16, rotate=15, scale=0.2, parametrization="decorrelated")
 CHANNEL = Recipe(size=160, stages=6, steps=16, rate=0.03, noise=0.08, between=0.8, jitter=2)
 ALEXNET_CHANNEL = replace(CHANNEL, noise=0.2, jitter=4)  # stride 4: a finer shift would see the same pixels
 
@@ -147,21 +180,20 @@ class Ascent:
         if start is None:
             start = 0.5 + recipe.noise * torch.randn(3, self.sizes[0], self.sizes[0], generator=self.generator)
         image = start.detach().to(like).reshape(-1, *start.shape[-3:])[:1].clamp(0, 1)
-        if isinstance(target, Neuron):
-            self.target = target._replace(layer=resolve_layer(model, target.layer)[0])
-        else:
-            self.target = resolve_target(model, target, 1)
+        self.weight = image.new_zeros(recipe.size, recipe.size)
+        filtered = isinstance(target, Neuron)
+        self.target = (target._replace(layer=resolve_layer(model, target.layer)[0]) if filtered
+                       else int(resolve_target(model, target, 1)))  # fmt: skip
         self.start = self._final_score(resized(image, recipe.size))  # a whole pass: shows layers that run twice
         self.fast = Fast(model, precision)
-        self.wanted = self.fast.narrowed(self.target) if isinstance(target, Neuron) else self.target
+        self.wanted = self.fast.narrowed(self.target) if filtered else self.target
         self._begin(image)
 
     def _begin(self, image: Tensor) -> None:
-        recipe = self.recipe
-        image = resized(image, self.sizes[self.done // max(recipe.steps, 1)])
-        image = blurred(image, recipe.between if self.done else 0)
-        self.picture = Fourier(image, recipe.decorrelate) if recipe.fourier else Pixels(image)
-        self.adam = torch.optim.Adam([self.picture.values], lr=recipe.rate)
+        image = resized(image, self.sizes[self.done // max(self.recipe.steps, 1)])
+        image = blurred(image, self.recipe.between if self.done else 0)
+        self.picture = WAYS[self.recipe.parametrization](image)
+        self.adam = torch.optim.Adam([self.picture.values], lr=self.recipe.rate)
 
     @torch.no_grad()
     def _final_score(self, image: Tensor) -> float:
@@ -174,17 +206,19 @@ class Ascent:
         if self.done and self.done % recipe.steps == 0:
             self._begin(self.image())
         image = self.picture.image()
-        x = from_pixels(self.model, moved(image, self.generator, recipe))
+        seen = moved(image, self.generator, recipe)
+        x = from_pixels(self.model, crops(seen, recipe.crops, self.generator) if recipe.crops else seen)
         value, gradient = self.fast(x, lambda x: score(self.fast.net, x, self.wanted, whole=False))
         loss = recipe.tv * total_variation(image).sum() + recipe.l2 * (x**2).mean()
-        wanted = (x * gradient).sum()  # its gradient with respect to x is the score's
-        self.picture.values.grad = torch.autograd.grad(loss - wanted, self.picture.values)[0]
+        wanted = (x * gradient).sum() / len(x)  # its gradient with respect to x is that of the mean score
+        self.picture.values.grad, slope = torch.autograd.grad(loss - wanted, [self.picture.values, image])
+        self.weight += resized(slope.abs().mean(1, keepdim=True), recipe.size)[0, 0]
         self.adam.step()
         self.done += 1
-        blur = recipe.blur if self.done % BLUR_EVERY == 0 else 0
-        if blur or not recipe.fourier:  # pixels that left 0..1 are put back
-            self.picture.put(blurred(self.image(), blur))
-        self.history.append(float(value))
+        blur = recipe.blur if self.done % 4 == 0 else 0
+        if blur or recipe.parametrization == "pixels":  # pixels that left 0..1 are put back
+            self.picture.values.data.copy_(self.picture.written(blurred(self.image(), blur)))  # Adam holds them
+        self.history.append(float(value.mean()))
         return self.history[-1]
 
     @torch.no_grad()
@@ -194,7 +228,7 @@ class Ascent:
 
     def result(self) -> Maximized:
         image = resized(self.image(), self.recipe.size)
-        return Maximized(image[0], torch.tensor(self.history), self._final_score(image), self.start)
+        return Maximized(image[0], torch.tensor(self.history), self._final_score(image), self.start, self.weight)
 
 
 def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe: Recipe | None = None, seed: int = 0,
@@ -202,9 +236,9 @@ def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe:
     """The picture that a class, a channel or a unit of a layer answers to most, by gradient ascent from `start`.
     `recipe` (by default `recipe_for` this net) says how; keywords change single entries of it: `size=128, steps=20`.
     `start`: `(3,H,W)` in 0..1, by default grey with a little noise. `precision="bfloat16"`: `Fast` in methods/fast.py.
-    Returns `.image` `(3,size,size)` in 0..1, `.history` `(T,)` (the score before each step, of the picture as it was
-    moved), `.score` of the image and `.start`, that of the first picture at the final size.
-    Simonyan et al. 2014, equation 1; Yosinski et al. 2015, section 3; Olah et al. 2017 (the spectrum). Lesson 10."""
+    Returns `.image` `(3,size,size)` in 0..1, `.history` `(T,)` (the score before each step, of the picture as moved or
+    cropped), `.score` of the image, `.start`, that of the first one, and `.weight` `(size,size)`, the sum of its
+    gradients' magnitudes. Simonyan et al. 2014; Yosinski et al. 2015; Olah et al. 2017; Fel et al. 2023. Lesson 10."""
     recipe = changed(recipe or recipe_for(model, target), changes)
     return finished(Ascent(model, target, recipe, start=start, seed=seed, precision=precision), progress)
 
@@ -218,23 +252,17 @@ def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: i
         raise ValueError("deep_dream needs octaves of 1 or more, and no negative steps, rate or jitter.")
     activations(model, x, layer)  # a whole pass: a layer that is unknown or runs twice shows here
     name, fast = resolve_layer(model, layer)[0], Fast(model, precision)
-    first, size = to_pixels(model, x.detach()).clamp(0, 1), tuple(x.shape[-2:])
+    image = first = to_pixels(model, x.detach()).clamp(0, 1)
     chance = torch.Generator().manual_seed(seed)
 
     def energy(x: Tensor) -> Tensor:
         return outputs_until(fast.net, x, name)[name].float().square().flatten(1).mean(1)
 
-    def enlarged(image: Tensor, size: tuple[int, int]) -> Tensor:
-        if image.shape[-2:] == size:
-            return image
-        return (resized(first, size) + resized(image - resized(first, image.shape[-2:]), size)).clamp(0, 1)
-
-    sizes = [tuple(round(side / RATIO**n) for side in size) for n in reversed(range(octaves))]
-    sizes = [one for one in sizes if min(one) >= SMALLEST] or [size]
-    image = resized(first, sizes[0])
+    sizes = [tuple(round(side / RATIO**n) for side in x.shape[-2:]) for n in reversed(range(octaves))]
+    sizes = [one for one in sizes if min(one) >= SMALLEST] or [tuple(x.shape[-2:])]
     with stoppable(len(sizes) * steps, progress) as bar:
         for one in sizes:
-            image = enlarged(image, one)
+            image = (resized(first, one) + resized(image - resized(first, image.shape[-2:]), one)).clamp(0, 1)
             for _ in range(steps):
                 down, right = torch.randint(-jitter, jitter + 1, (2,), generator=chance).tolist()
                 rolled = torch.roll(image, (down, right), (2, 3))
@@ -242,13 +270,13 @@ def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: i
                 length = gradient.abs().mean((1, 2, 3), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
                 image = torch.roll((rolled + rate * gradient / length).clamp(0, 1), (-down, -right), (2, 3))
                 bar.update()
-    return enlarged(image, size)
+    return image
 
 
 def dreams(name: str | None = None) -> list[Dream]:
-    """The shipped pictures of one `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class") or all: path, net, name,
-    layer ("features.12" or ""), channel (or class number), label (or ""), score (mean of the map, or logit), and
-    library_score of library_picture, the highest of any library picture. Lesson 10."""
+    """The shipped pictures of a `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class", "pixels", "decorrelated",
+    "phase") or all: path, net, name, layer ("features.12" or ""), channel (or class number), label (or ""), score (mean
+    of the map, or logit), and library_score of library_picture, the highest of any library picture. Lesson 10."""
     with open(DATA / "dreams" / "dreams.csv", newline="", encoding="utf-8") as file:
         rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in csv.DictReader(file)]
     if name not in (None, *(row.name for row in rows)):
