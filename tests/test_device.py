@@ -18,27 +18,28 @@ def no_wish(monkeypatch):
     return monkeypatch
 
 
-def machine_with(accelerator):
-    """What torch.accelerator answers on such a machine."""
-    return lambda check_available=False: None if accelerator is None else torch.device(accelerator)
+def machine_with(no_wish, accelerator) -> None:
+    """Let torch.accelerator answer as on such a machine."""
+    no_wish.setattr(torch.accelerator, "is_available", lambda: accelerator is not None)
+    no_wish.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(accelerator))
 
 
 @pytest.mark.parametrize(("accelerator", "want"), [("cuda", "cuda"), ("mps", "mps"), (None, "cpu")])
 def test_the_accelerator_before_the_cpu(no_wish, accelerator, want):
-    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with(accelerator))
+    machine_with(no_wish, accelerator)
     assert vh.device() == torch.device(want)
 
 
 @pytest.mark.parametrize("wish", ["cpu", " cpu ", "meta"])
 def test_the_environment_overrides(no_wish, wish):
-    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with("cuda"))
+    machine_with(no_wish, "cuda")
     no_wish.setenv("VIZHELPERS_DEVICE", wish)
     assert vh.device() == torch.device(wish.strip())
 
 
 def test_an_empty_wish_is_no_wish(no_wish):
     no_wish.setenv("VIZHELPERS_DEVICE", "")
-    no_wish.setattr(torch.accelerator, "current_accelerator", machine_with("cuda"))
+    machine_with(no_wish, "cuda")
     assert vh.device().type == "cuda"
 
 
