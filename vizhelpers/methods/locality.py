@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ..hooks import capture, evaluating, replacing, resolve_layer
 from .activations import ReceptiveField, receptive_field
 
-WORTH = 0.75  # a layer of which a patch touches more than this share saves nothing
-
 # Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
 # that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
 _Level = namedtuple("_Level", "maps length begin touched origin")
@@ -59,18 +57,15 @@ def outer_blocks(module: nn.Module, prefix: str = "", held: bool = True) -> Iter
 class LocalNet:
     """A net on pictures `x`, each with one of the `boxes` filled: `run(forward, pictures, boxes)`."""
     def __init__(self, model: nn.Module, x: Tensor, boxes: Tensor, filled: Tensor, found: dict[str, ReceptiveField]):
-        self.model, self.filled, maps = model, filled, [x]
+        self.model, self.filled, self.names, maps = model, filled, [*found], [x]
         fields, touched = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:]))], [boxes.split(2, 1)]
-        self.names = []
         if found:
             with capture(model, *found) as acts:
                 model(x)
         for name, field in found.items():
-            low, high = _touched(boxes, field, acts[name].shape[2:])
-            if ((high - low).amax(0) / torch.tensor(acts[name].shape[2:])).prod() <= WORTH:
-                self.names.append(name)
-                for part, value in ((maps, acts[name]), (fields, field), (touched, (low, high))):
-                    part.append(value)
+            maps.append(acts[name])
+            fields.append(field)
+            touched.append(_touched(boxes, field, acts[name].shape[2:]))
         self.levels, origin = [], torch.zeros_like(touched[0][0])
         for n, (kept, (low, high)) in enumerate(zip(maps, touched, strict=True)):
             size = torch.tensor(kept.shape[2:])

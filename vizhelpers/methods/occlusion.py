@@ -60,23 +60,19 @@ class Sweep:
         self.size = batch_size or batch_for(x.device) * (2 if self.net.names else 1)  # windows are small
 
     def _net(self) -> LocalNet:
-        """The net that computes least and still gives the same as the plain one at a few positions."""
+        """The local net, if it gives the same as the plain one at a few positions."""
         plain = LocalNet(self.model, self.x, self.boxes, self.filled, {})
-        if self.total < TRIAL * 4:
+        until = self.target.layer if isinstance(self.target, Neuron) else None
+        found = levels(self.model, self.x, until) if self.total >= TRIAL * 4 else {}
+        if not found:
             return plain
-        found = levels(self.model, self.x, self.target.layer if isinstance(self.target, Neuron) else None)
         trial = torch.linspace(0, self.total - 1, TRIAL).long().tolist()
-        want = self._answers(plain, trial) if found else None
-        while found:
-            net = LocalNet(self.model, self.x, self.boxes, self.filled, found)
-            try:
-                got = self._answers(net, trial)
-            except (RuntimeError, AssertionError):  # the net does not take a window: a skip connection, a fixed size
-                got = None
-            if got is not None and (got - want).abs().max() <= 1e-4 * want.abs().max():
-                return net
-            found = dict(list(found.items())[:-1])
-        return plain
+        want, net = self._answers(plain, trial), LocalNet(self.model, self.x, self.boxes, self.filled, found)
+        try:
+            got = self._answers(net, trial)
+        except (RuntimeError, AssertionError):  # the net does not take a window: a skip connection, a fixed size
+            return plain
+        return net if (got - want).abs().max() <= 1e-4 * want.abs().max() else plain
 
     def _answers(self, net: LocalNet, jobs) -> Tensor:
         """`(n,C)` logits, or `(n,1)` for a Neuron; jobs count the first picture's boxes, then the second's, ..."""
