@@ -30,15 +30,6 @@ def _convolution(inside: int, outside: int, size: int, stride: int = 1, norm: bo
     return nn.Sequential(*parts, *([nn.InstanceNorm2d(outside, affine=True)] if norm else []))
 
 
-class _Residual(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.first, self.second = _convolution(width, width, 3), _convolution(width, width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x).relu())
-
-
 class StyleNet(nn.Module):
     """Pixels `(N,3,H,W)` in 0..1 in, painted pixels out, of any size from 8 x 8; `width` channels at full size, twice
     and four times as many after each of the two steps down. Lesson 11."""
@@ -47,7 +38,9 @@ class StyleNet(nn.Module):
         self.width, self.blocks = width, blocks
         self.down = nn.ModuleList([_convolution(3, width, 9), _convolution(width, 2 * width, 3, 2),
                                    _convolution(2 * width, 4 * width, 3, 2)])  # fmt: skip
-        self.middle = nn.Sequential(*(_Residual(4 * width) for _ in range(blocks)))
+        self.middle = nn.ModuleList(
+            nn.ModuleDict({name: _convolution(4 * width, 4 * width, 3) for name in ("first", "second")})
+            for _ in range(blocks))  # fmt: skip
         self.up = nn.ModuleList([_convolution(4 * width, 2 * width, 3), _convolution(2 * width, width, 3)])
         self.last = _convolution(width, 3, 9, norm=False)
 
@@ -56,7 +49,8 @@ class StyleNet(nn.Module):
         y = F.pad(2 * x - 1, (0, -width % 4, 0, -height % 4), mode="reflect")  # halved twice and doubled twice
         for part in self.down:
             y = part(y).relu()
-        y = self.middle(y)
+        for part in self.middle:
+            y = y + part["second"](part["first"](y).relu())
         for part in self.up:  # a transposed convolution would leave a checkerboard
             y = part(F.interpolate(y, scale_factor=2, mode="nearest")).relu()
         return self.last(y)[:, :, :height, :width].sigmoid()
