@@ -1,5 +1,5 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,12 +12,13 @@ from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
 from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
 
+USUAL = "every path to the target passes a ReLU that is off"
 PathPoint = namedtuple("PathPoint", "share score attributed")
 
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient of the score, `(N,3,H,W)`, per unit of normalised input. Simonyan et al. 2014, sec. 3; lesson 05."""
-    return _said_if_zero(input_gradient(model, x, target), "gradient")
+    return said_if_zero(input_gradient(model, x, target), "gradient")
 
 
 def saliency(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -32,20 +33,19 @@ def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tens
 
 def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient, each ReLU letting only positives through, `(N,3,H,W)`. Springenberg et al. 2015; lesson 07."""
-    return _said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
+    return said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
 
 
 def deconvnet_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The deconvnet on any net with ReLUs: backpropagation whose ReLU looks at the signal, `(N,3,H,W)`.
     Simonyan et al. 2014, section 4 (equivalence); Zeiler & Fergus 2014, section 2.1; lesson 04."""
-    return _said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
+    return said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
 
 
 def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor:
     odd = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod")]
     if odd:
-        raise ValueError(f"Part {odd[0]!r} of this {type(model).__name__} is scripted or compiled: {name} cannot reach "
-                         "its ReLUs: give the net as it was before.")  # fmt: skip
+        raise ValueError(f"Part {odd[0]!r} is scripted or compiled: {name} cannot reach its ReLUs: give it unscripted.")
     with differentiable(model, x) as leaf, relu_rule(name) as rule:
         total = score(model, leaf, target).sum()
         if not rule.count:
@@ -53,11 +53,14 @@ def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor
         return gradient_of(total, leaf)
 
 
-def _said_if_zero(found: Tensor, method: str) -> Tensor:
-    """The same tensor; a map of zeros is said aloud, with its usual cause."""
-    if empty := [str(n) for n, one in enumerate(found) if not one.any()]:
-        which = "" if len(found) == 1 else f" for picture {', '.join(empty)}"
-        warn(f"{method} is zero everywhere{which}: every path to the target passes a ReLU that is off.")
+def said_if_zero(found: Tensor, method: str, cause: Callable[[int], str] = lambda n: USUAL) -> Tensor:
+    """The same tensor; maps of zeros are said aloud, with their cause."""
+    causes = defaultdict(list)
+    for n in (~found.flatten(1).any(1)).nonzero()[:, 0].tolist():
+        causes[cause(n)].append(str(n))
+    for why, numbers in causes.items():
+        which = "" if len(found) == 1 else f" for picture {', '.join(numbers)}"
+        warn(f"{method} is zero everywhere{which}: {why}.")
     return found
 
 
@@ -76,7 +79,7 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
         return x + spread * noise.to(x)
 
     mean = _mean_gradient(model, x, settled(model, x, target), noisy, [1 / samples] * samples, progress)
-    return _said_if_zero(mean, "SmoothGrad")
+    return said_if_zero(mean, "SmoothGrad")
 
 
 def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None,
@@ -171,12 +174,12 @@ class relu_rule(TorchFunctionMode):
         "relu": ("input", "inplace"), "relu6": ("input", "inplace"),
         "hardtanh": ("input", "min_val", "max_val", "inplace"), "threshold": ("input", "threshold", "value", "inplace"),
     }  # fmt: skip
-    OTHERS = frozenset("silu gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh softsign "
-                       "log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
+    OTHERS = frozenset("silu swish gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh "
+                       "softsign log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
 
     def __init__(self, rule: str):
         super().__init__()
-        self.rule, self.count, self.gate = rule, 0, ()
+        self.rule, self.count, self.gate = rule, 0, ()  # gate: the last sigmoid's input and output
         if rule not in ("gradient", "deconvnet", "guided"):
             raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
 
@@ -191,12 +194,11 @@ class relu_rule(TorchFunctionMode):
             if low == given.get("threshold", 0) == given.get("value", 0) == 0:
                 self.count += 1
                 return _Relu.apply(given["input"], top, self.rule, spelled.endswith("_") or given.get("inplace", False))
+        if name == "mul" and self.gate and set(map(id, args)) == set(map(id, self.gate)):
+            name = "swish"  # values times their own sigmoid
         if self.rule != "gradient" and (name in self.OTHERS or name in self.RELUS):
             raise ValueError(f"This net uses {name}, and the {self.rule} rule is defined for ReLU only: its map would "
                              "be half plain gradient. Take a net with ReLUs, or the plain gradient (vh.saliency).")
-        if name == "mul" and self.gate and {id(a) for a in args} == set(map(id, self.gate)) and self.rule != "gradient":
-            raise ValueError(f"This net multiplies values by their own sigmoid (swish), and the {self.rule} rule is "
-                             "defined for ReLU only: take a net with ReLUs, or the plain gradient (vh.saliency).")
         out = func(*args, **kwargs)
         if name == "sigmoid":
             self.gate = args[0], out  # kept, so that no other tensor gets the same id
