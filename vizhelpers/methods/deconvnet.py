@@ -83,8 +83,7 @@ def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: 
             raise ValueError(f"unit is (row, column) from (0, 0) to {last} in layer {name!r}, or 'all', not {unit!r}.")
         signal[:, channel, unit[0], unit[1]] = one[:, unit[0], unit[1]]
     if silent := [n for n, part in enumerate(signal) if not part.any()]:
-        warn(f"Nothing to reconstruct in picture {', '.join(map(str, silent[:8]))}: channel {channel} of {name!r} is "
-             "not above 0 there, so the ReLU leaves 0.")  # fmt: skip
+        warn(f"Nothing to reconstruct in picture {silent}: channel {channel} of {name!r} is not above 0 there.")
     return signal
 
 
@@ -97,7 +96,6 @@ def _chain(model: nn.Module, name: str) -> list[nn.Module]:
     chain = {n: m for n, m in chain.items() if not isinstance(m, (nn.Dropout, nn.Dropout2d, nn.Identity))}
     for n, module in chain.items():
         odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
-        odd |= getattr(module, "return_indices", False)
         if odd or not isinstance(module, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)):
             raise ValueError(f"{n} is {module}: the explicit deconvnet knows chains of zero-padded Conv2d, ReLU and "
                              "MaxPool2d; deconvnet_gradient does the same for any net.")  # fmt: skip
