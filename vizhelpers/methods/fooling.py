@@ -1,6 +1,7 @@
 """Pictures that fool a net, by gradient ascent (lesson 06)."""
 from collections import namedtuple
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from ..targets import Neuron, answers_of, class_scores, gradient_of, probabiliti
 
 Fooled = namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner fooled target start "
                               "difference history frames")  # fmt: skip
+_lengths = partial(torch.linalg.vector_norm, dim=(1, 2, 3), keepdim=True)  # of each picture's values, (N,1,1,1)
 
 
 def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9,
@@ -27,8 +29,7 @@ def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, 
     if isinstance(target, Neuron):
         raise ValueError("A channel has no confidence: fool takes a class, by number or label.")
     if not 0 <= confidence < 1 or not step > 0 or steps < 0 or shrink < 0:
-        raise ValueError("fool needs 0 <= confidence < 1, step above 0, steps and shrink of 0 or more, not "
-                         f"{confidence}, {step}, {steps} and {shrink}.")  # fmt: skip
+        raise ValueError("fool needs 0 <= confidence < 1, a step above 0, and steps and shrink of 0 or more.")
     with with_gradients():
         start = to_pixels(model, x.detach().clone()).clamp(0, 1)
         wanted = resolve_target(model, target, len(x), answers_of(model, x).count)
@@ -74,8 +75,7 @@ class _Search:
                 self.frames.append(self.picture.clone())
             stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
             if stuck.any():
-                warn(f"fool cannot move picture {moving[stuck].tolist()}: its class's gradient is zero (every path "
-                     "passes a ReLU that is off, or leads out of 0..1).")  # fmt: skip
+                warn(f"fool cannot move picture {moving[stuck].tolist()}: its gradient is 0, or leads out of 0..1.")
             go = ~done & ~stuck
             moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
             if not len(moving):
@@ -115,8 +115,3 @@ class _Search:
         return Fooled(self.picture, said(self.picture)[0], self.steps, _lengths(change).flatten(),
                       change.abs().amax((1, 2, 3)), rounded, chance, winner, winner == self.target, self.target,
                       self.start, self.picture - self.start, history, frames)  # fmt: skip
-
-
-def _lengths(a: Tensor) -> Tensor:
-    """Euclidean length of each picture's values, `(N,1,1,1)`."""
-    return a.flatten(1).norm(dim=1)[:, None, None, None]
