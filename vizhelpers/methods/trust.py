@@ -108,18 +108,21 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         raise ValueError(f"fill is a number, a tensor, or 'blurred' with a blur above 0, not {fill!r}, blur {blur}.")
     x, size = x.detach(), tuple(x.shape[2:])
     rank = pixel_order(maps.to(x), size)
-    start = _blurred(x, blur) if blur else None
-    filled = start if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
-    start = filled if start is None else start
+    start = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
+    filled = start
+    if blur:
+        width = 2 * min(round(3 * blur), min(size) - 1) + 1
+        # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
+        start = gaussian_blur(gaussian_blur(x, [width, 1], blur), [1, width], blur)
+    filled = start if filled is None else filled
     counts = torch.linspace(0, size[0] * size[1], steps + 1, dtype=torch.float64).round().long().to(x.device)
+    old, new = torch.stack([x, start], 1), torch.stack([filled, x], 1)  # of deletion, of insertion
     values = x.new_full((len(x), 2, steps + 1), torch.nan)
     jobs = torch.cartesian_prod(*map(torch.arange, values.shape)).to(x.device)
     wanted = settled(model, x, target)
     with torch.inference_mode(), evaluating(model), stoppable(len(jobs), progress, "picture") as bar:
         for n, way, s in (part.T for part in jobs.split(batch_for(x.device))):
-            insert = way.bool()[:, None, None, None]
-            inside, outside = torch.where(insert, x[n], filled[n]), torch.where(insert, start[n], x[n])
-            pictures = torch.where((rank[n] < counts[s, None, None])[:, None], inside, outside)
+            pictures = torch.where((rank[n] < counts[s, None, None])[:, None], new[n, way], old[n, way])
             asked = of_rows(wanted, n.tolist())
             if of == "score":
                 values[n, way, s] = score(model, pictures, asked)
@@ -129,12 +132,6 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     fraction = (counts / counts[-1]).to(x)
     areas = torch.trapezoid(values, fraction)
     return InsertionDeletion(fraction, values[:, 0], values[:, 1], areas[:, 0], areas[:, 1])
-
-
-def _blurred(x: Tensor, deviation: float) -> Tensor:
-    width = 2 * min(round(3 * deviation), min(x.shape[2:]) - 1) + 1
-    # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
-    return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)
 
 
 def stages(model: nn.Module) -> list[str]:
@@ -147,8 +144,7 @@ def stages(model: nn.Module) -> list[str]:
 def randomized(model: nn.Module, upto: str | nn.Module | None = None, *, seed: int = 0) -> Iterator[nn.Module]:
     """Lend a net random weights, from its top down to a layer or block (by default all), inside the `with` block.
     Each tensor gets its own values in random order, filters and matrices with random signs: so the signal neither
-    dies nor explodes, and nothing learned stays. Going further down changes only what lies further down. Afterwards
-    the net has its own tensors again, also after an exception. Adebayo et al. 2018, section 3. Lesson 13."""
+    dies nor explodes, and nothing learned stays. After it the net has its own again. Adebayo et al. 2018; lesson 13."""
     parameters = list(model.parameters())[::-1]
     if upto is not None:  # down to the first-defined parameter of the block
         last = {id(p) for p in resolve_layer(model, upto)[1].parameters()}
