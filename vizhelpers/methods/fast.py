@@ -1,6 +1,5 @@
 """What the loops that optimise a picture share (lessons 10 and 11): one arithmetic, options, total variation.
-The arithmetic is float32 in channels_last on a private, frozen copy of the net, on every machine; bfloat16 on request.
-No stopwatch chooses it, so a figure repeats wherever it is drawn."""
+It is float32 in channels_last on a private, frozen copy of the net, on every machine; bfloat16 on request."""
 import copy
 from collections.abc import Callable
 from dataclasses import fields, replace

@@ -1,7 +1,6 @@
 """Only what a patch can reach: run a net on a picture that was changed in one box, and recompute no more than needed.
 A unit whose receptive field does not touch the box keeps its value. So the maps of the untouched picture are kept at a
-few layers, the net runs on a window around the box, and its outputs there are pasted into the kept maps: the same
-numbers for less work. `occlusion` compares with the plain run before using it."""
+few layers, the net runs on a window around the box, and its outputs there are pasted into the kept maps."""
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from functools import partial

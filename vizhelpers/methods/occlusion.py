@@ -77,9 +77,8 @@ class Sweep:
     def _answers(self, net: LocalNet, jobs) -> Tensor:
         """`(n,C)` logits, or `(n,1)` for a Neuron; jobs count the first picture's boxes, then the second's, ..."""
         def forward(batch: Tensor) -> Tensor:
-            if isinstance(self.target, Neuron):
-                return score(self.model, batch, self.target)[:, None]
-            return class_scores(self.model, batch)
+            neuron = isinstance(self.target, Neuron)
+            return score(self.model, batch, self.target)[:, None] if neuron else class_scores(self.model, batch)
 
         return net.run(forward, [job // len(self.boxes) for job in jobs], [job % len(self.boxes) for job in jobs])
 

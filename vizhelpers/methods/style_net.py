@@ -24,10 +24,10 @@ BATCH, WARM_UP = 2, 150  # crops a step, steps in which a new net learns to retu
 Trained = namedtuple("Trained", "net history")
 
 
-def _convolution(inside: int, outside: int, size: int, stride: int = 1, norm: bool = True) -> nn.Sequential:
+def _convolution(inside: int, outside: int, size: int, stride: int = 1) -> nn.Sequential:
     """Reflection, not zeros, at the border: zeros would draw a frame."""
-    parts = [nn.ReflectionPad2d(size // 2), nn.Conv2d(inside, outside, size, stride)]
-    return nn.Sequential(*parts, *([nn.InstanceNorm2d(outside, affine=True)] if norm else []))
+    convolution = nn.Conv2d(inside, outside, size, stride)
+    return nn.Sequential(nn.ReflectionPad2d(size // 2), convolution, nn.InstanceNorm2d(outside, affine=True))
 
 
 class StyleNet(nn.Module):
@@ -42,7 +42,7 @@ class StyleNet(nn.Module):
             nn.ModuleDict({name: _convolution(4 * width, 4 * width, 3) for name in ("first", "second")})
             for _ in range(blocks))  # fmt: skip
         self.up = nn.ModuleList([_convolution(4 * width, 2 * width, 3), _convolution(2 * width, width, 3)])
-        self.last = _convolution(width, 3, 9, norm=False)
+        self.last = nn.Sequential(nn.ReflectionPad2d(4), nn.Conv2d(width, 3, 9))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
