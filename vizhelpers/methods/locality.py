@@ -61,7 +61,7 @@ class LocalNet:
             maps.append(acts[name])
             fields.append(field)
             touched.append(_touched(boxes, field, acts[name].shape[2:]))
-        # Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, what the
+        # Kept maps; the length of all windows, so that they form a batch; per box where its window begins, what the
         # box touches of it (top, left, bottom, right), and where the maps that are computed anew begin: in their units.
         self.levels, origin = [], torch.zeros_like(touched[0][0])
         for n, (kept, (low, high)) in enumerate(zip(maps, touched, strict=True)):
