@@ -10,16 +10,14 @@ from torch import Tensor, nn
 from ..hooks import evaluating, with_gradients
 from ..targets import Neuron
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 class Fast:
     """`fast(x, loss)`: the loss, and the gradient of its sum with respect to x; both detached, in x's own type.
     `loss` takes x and runs `fast.net`, the copy. With precision "bfloat16" its convolutions and linear layers multiply
     in 16 bits: faster where the hardware has units for it (AMX, GPUs), slower elsewhere."""
     def __init__(self, model: nn.Module, precision: str = "float32"):
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is {' or '.join(map(repr, PRECISIONS))}, not {precision!r}.")
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is 'float32' or 'bfloat16', not {precision!r}.")
         self.low, self.net = precision == "bfloat16", model
         # a forward that was put on a module runs this net, not a copy of it
         self.private = not any("forward" in vars(module) for module in model.modules())

@@ -36,8 +36,7 @@ def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int 
               fill: float | Tensor = 0.0, batch_size: int | None = None, progress=False) -> Occlusion:  # fmt: skip
     """Slide a square patch over the picture: at each position the target's probability, logit and the winner.
     Also `drop` `(N,H,W)`, the mean fall of the score over the patches that cover a pixel. `fill` is normalised: a
-    number (0: the training set's mean colour) or a tensor that broadcasts to `(3,H,W)`. A net of convolutions is run
-    only as far as a patch reaches (`locality.py`). Zeiler & Fergus 2014, section 4.2. Lesson 09."""
+    number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, sec. 4.2; lesson 09."""
     sweep = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
     return finished(sweep, progress, "position")
 
