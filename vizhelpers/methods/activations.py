@@ -61,14 +61,12 @@ class ReceptiveField:
 
     def box(self, row: int, column: int) -> tuple[int, int, int, int]:
         """Top, left, bottom, right of a unit's field, clipped to the picture (bottom and right excluded)."""
-        (top, bottom), (left, right) = (self._edge(axis, unit) for axis, unit in enumerate((row, column)))
-        return top, left, bottom, right
-
-    def _edge(self, axis: int, unit: int) -> tuple[int, int]:
-        if self.edges[axis]:
-            return self.edges[axis][unit]
-        first = self.start[axis] + self.stride[axis] * unit
-        return max(first, 0), min(first + self.size[axis], self.input_size[axis])
+        sides = []
+        for axis, unit in enumerate((row, column)):
+            first = self.start[axis] + self.stride[axis] * unit
+            inside = max(first, 0), min(first + self.size[axis], self.input_size[axis])
+            sides.append(self.edges[axis][unit] if self.edges[axis] else inside)
+        return *(first for first, _ in sides), *(last for _, last in sides)
 
 
 class Patch(namedtuple("Patch", "picture row column value box")):

@@ -5,11 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import warn
 from ..hooks import capture, evaluating, maps_of, with_gradients
 from ..images import upsampled
 from ..targets import Neuron, Target, class_scores, resolve_target, score, settled
-from .gradients import guided_backprop
+from .gradients import guided_backprop, said_if_zero
 
 Layer = str | nn.Module | None  # a dotted name, a module, or the method's own choice
 _NO_LAYERS_OF_THEIR_OWN = (nn.Sequential, nn.Dropout, nn.Dropout2d, nn.Identity, nn.Flatten, nn.Unflatten)
@@ -71,10 +70,9 @@ def cam(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     def explains(means: Tensor) -> bool:  # all the logits, not only one by chance
         return means.shape == logits.shape and bool((means - logits).abs().max() <= 1e-3 * logits.abs().max())
 
-    if out.dim() == 4 and max(out.shape[2:]) > 1:  # a convolution with a map for each class
-        if explains(out.mean((2, 3))) or explains(out.relu().mean((2, 3))):
-            return out[torch.arange(len(x)), wanted]
-        raise refusal
+    own = out.dim() == 4 and max(out.shape[2:]) > 1  # a convolution with a map for each class
+    if own and (explains(out.mean((2, 3))) or explains(out.relu().mean((2, 3)))):
+        return out[torch.arange(len(x)), wanted]
     weight = last.weight.flatten(1)
     for used in (maps, maps.relu()):  # DenseNet's last ReLU is a function behind its last layer
         if used.shape[1] == weight.shape[1] and explains(F.linear(used.mean((2, 3)), weight, last.bias)):
@@ -87,13 +85,14 @@ def grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer
     `relu=False` keeps what speaks against the target. Selvaraju et al. 2017, equations 1 and 2; lesson 08."""
     maps, g = _maps_and_gradients(model, x, target, layer)
     found = torch.einsum("nkhw,nk->nhw", maps, g.mean((2, 3)))
-    return _positive(found, maps, g, "Grad-CAM") if relu else found
+    return said_if_zero(found.relu(), "Grad-CAM", lambda n: why_empty(maps[n], g[n])) if relu else found
 
 
 def grad_cam_plus_plus(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer = None) -> Tensor:
     """Grad-CAM++, `(N,h,w)`, 0 or more: Grad-CAM with `plus_plus_weights`. Chattopadhyay et al. 2018; lesson 08."""
     maps, g = _maps_and_gradients(model, x, target, layer)
-    return _positive(torch.einsum("nkhw,nk->nhw", maps, plus_plus_weights(maps, g)), maps, g, "Grad-CAM++")
+    found = torch.einsum("nkhw,nk->nhw", maps, plus_plus_weights(maps, g)).relu()
+    return said_if_zero(found, "Grad-CAM++", lambda n: why_empty(maps[n], g[n]))
 
 
 def plus_plus_weights(maps: Tensor, g: Tensor) -> Tensor:
@@ -134,12 +133,3 @@ def why_empty(maps: Tensor, g: Tensor) -> str:
     if not g.any():
         return "the score's gradient is 0 everywhere in the layer (a ReLU between them is off)"
     return "all weighted sums are 0 or negative before the ReLU: nothing here speaks for the target"
-
-
-def _positive(found: Tensor, maps: Tensor, g: Tensor, method: str) -> Tensor:
-    """The positive part; a map of zeros is said aloud, with its cause."""
-    positive = found.relu()
-    for n in (~positive.flatten(1).any(1)).nonzero()[:, 0].tolist():
-        which = f" for picture {n}" if len(found) > 1 else ""
-        warn(f"{method} is zero everywhere{which}: {why_empty(maps[n], g[n])}.")
-    return positive

@@ -42,14 +42,6 @@ def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]
     return {name: tuple(found[name]) for name in sorted(found)}
 
 
-def categories_of(stimuli) -> dict[str, tuple[int, ...]]:
-    """Of a folder, those of a categories.csv in it or beside it, or else the authors'; otherwise the embedded set's."""
-    if not isinstance(stimuli, str | Path):
-        return cue_categories()
-    tables = [place / "categories.csv" for place in (Path(stimuli), Path(stimuli).parent)]
-    return cue_categories(next((table for table in tables if table.is_file()), "authors"))
-
-
 def cue_stimuli(folder: str | Path | None = None, condition: str = "conflict") -> list[Stimulus]:
     """The pictures of a stimulus set by file name, each `(path, shape, texture)`; by default of the embedded one.
     A folder is laid out as the authors': in it one per category, with `cat/cat7-elephant1.png` for the shape of a cat
@@ -118,7 +110,11 @@ def shape_bias(model: nn.Module, stimuli=None, *, categories: Categories | None 
     `stimuli`: from `cue_stimuli`, a folder laid out as the authors' (with its categories.csv, or else theirs), or None:
     the embedded set. Gives what `count_decisions` gives, and `outside`, the mean probability of classes in no category;
     a warning says where the bias hides a net that does not see. Geirhos et al. 2019, section 2. Lesson 12."""
-    categories = categories_of(stimuli) if categories is None else categories
+    source = "embedded"
+    if isinstance(stimuli, str | Path):
+        tables = [place / "categories.csv" for place in (Path(stimuli), Path(stimuli).parent)]
+        source = next((table for table in tables if table.is_file()), "authors")
+    categories = cue_categories(source) if categories is None else categories
     stimuli = cue_stimuli(stimuli) if stimuli is None or isinstance(stimuli, str | Path) else stimuli
     decisions, outside = decide(model, stimuli, categories, progress)
     conflict = [o for d, o in zip(decisions, outside, strict=True) if d.shape != d.texture]

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..device import warn
-from ..hooks import capture, check_channel, evaluating, resolve_layer
+from ..hooks import check_channel, resolve_layer
 from ..targets import layer_names
+from .activations import activations
 
 
 def unpool(y: Tensor, switches: Tensor, input_size: tuple[int, int]) -> Tensor:
@@ -41,7 +42,7 @@ def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple |
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
     VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04."""
     name, _ = resolve_layer(model, layer)
-    chain = _chain(model, x, name)
+    chain, whole = _chain(model, name), activations(model, x[:1], name)
     with torch.no_grad():
         signal, back = x, []
         for module in chain:
@@ -53,9 +54,14 @@ def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple |
             elif isinstance(module, nn.ReLU):
                 signal = signal.relu()
                 back.append(torch.relu)
+            elif module.in_channels != signal.shape[1]:
+                break  # it takes something else
             else:
                 signal = module(signal)
                 back.append(partial(transposed_convolution, module, input_size=size))
+        ours = signal[:1]
+        if ours.shape != whole.shape or not torch.allclose(ours, whole, rtol=1e-3, atol=1e-4, equal_nan=True):
+            raise ValueError(f"The layers before {name!r} are no simple chain (they branch): use deconvnet_gradient.")
         signal = _only(signal, channel, unit, name)
         for step in reversed(back):
             signal = step(signal)
@@ -77,13 +83,12 @@ def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: 
             raise ValueError(f"unit is (row, column) from (0, 0) to {last} in layer {name!r}, or 'all', not {unit!r}.")
         signal[:, channel, unit[0], unit[1]] = one[:, unit[0], unit[1]]
     if silent := [n for n, part in enumerate(signal) if not part.any()]:
-        warn(f"Nothing to reconstruct in picture {', '.join(map(str, silent[:8]))}: channel {channel} of {name!r} is "
-             "not above 0 there, so the ReLU leaves 0.")  # fmt: skip
+        warn(f"Nothing to reconstruct in picture {silent}: channel {channel} of {name!r} is not above 0 there.")
     return signal
 
 
-def _chain(model: nn.Module, x: Tensor, name: str) -> list[nn.Module]:
-    """The modules from the picture to the layer; each must take exactly what the one before it put out."""
+def _chain(model: nn.Module, name: str) -> list[nn.Module]:
+    """The modules from the picture to the layer, in the order of their definition."""
     names = layer_names(model)
     if name not in names:
         raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
@@ -91,18 +96,7 @@ def _chain(model: nn.Module, x: Tensor, name: str) -> list[nn.Module]:
     chain = {n: m for n, m in chain.items() if not isinstance(m, (nn.Dropout, nn.Dropout2d, nn.Identity))}
     for n, module in chain.items():
         odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
-        odd |= getattr(module, "return_indices", False)
         if odd or not isinstance(module, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)):
             raise ValueError(f"{n} is {module}: the explicit deconvnet knows chains of zero-padded Conv2d, ReLU and "
                              "MaxPool2d; deconvnet_gradient does the same for any net.")  # fmt: skip
-    with torch.no_grad(), evaluating(model), capture(model, name) as acts:
-        model(x[:1])
-        want, got = acts[name], x[:1]
-        for module in chain.values():
-            if isinstance(module, nn.Conv2d) and module.in_channels != got.shape[1]:
-                got = got[:0]  # this convolution takes something else
-                break
-            got = module(got.clone())
-    if want.shape != got.shape or not torch.allclose(want, got, rtol=1e-3, atol=1e-4, equal_nan=True):
-        raise ValueError(f"The layers before {name!r} are no simple chain (they branch): use deconvnet_gradient.")
     return list(chain.values())

@@ -1,6 +1,5 @@
 """What the loops that optimise a picture share (lessons 10 and 11): one arithmetic, options, total variation.
-The arithmetic is float32 in channels_last on a private, frozen copy of the net, on every machine; bfloat16 on request.
-No stopwatch chooses it, so a figure repeats wherever it is drawn."""
+It is float32 in channels_last on a private, frozen copy of the net, on every machine; bfloat16 on request."""
 import copy
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -11,38 +10,26 @@ from torch import Tensor, nn
 from ..hooks import evaluating, with_gradients
 from ..targets import Neuron
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 class Fast:
     """`fast(x, loss)`: the loss, and the gradient of its sum with respect to x; both detached, in x's own type.
-    `loss` takes x and runs `fast.net`, the copy. Parameters that are as they should be are read in place, not copied.
-    With precision "bfloat16" the copy's convolutions and linear layers multiply in 16 bits: faster where the hardware
-    has units for it (AMX, GPUs), slower elsewhere."""
+    `loss` takes x and runs `fast.net`, the copy. With precision "bfloat16" its convolutions and linear layers multiply
+    in 16 bits: faster where the hardware has units for it (AMX, GPUs), slower elsewhere."""
     def __init__(self, model: nn.Module, precision: str = "float32"):
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision is {' or '.join(map(repr, PRECISIONS))}, not {precision!r}.")
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision is 'float32' or 'bfloat16', not {precision!r}.")
         self.low, self.net = precision == "bfloat16", model
         # a forward that was put on a module runs this net, not a copy of it
         self.private = not any("forward" in vars(module) for module in model.modules())
         if not self.private:
             return
         with with_gradients():  # what is made in inference mode could not take part in a gradient
-            ready = {
-                id(tensor): self._converted(tensor, module)
-                for module in model.modules()
-                for tensor in (*module._parameters.values(), *module._buffers.values(), *vars(module).values())
-                if isinstance(tensor, Tensor)
-            }
-            self.net = copy.deepcopy(model, ready).eval()  # takes the converted tensors for copies made already
-
-    def _converted(self, tensor: Tensor, module: nn.Module) -> Tensor:
-        own, parameter = tensor.detach(), isinstance(tensor, nn.Parameter)
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            own = own.bfloat16() if self.low and own.dtype is torch.float32 else own
-            own = own.contiguous(memory_format=torch.channels_last) if own.dim() == 4 else own
-        own = own.clone() if own.is_inference() or not parameter else own  # a forward pass may write to a buffer
-        return nn.Parameter(own, requires_grad=False) if parameter else own
+            computed = [t for m in model.modules() for t in vars(m).values() if isinstance(t, Tensor)]
+            self.net = copy.deepcopy(model, {id(t): t.detach().clone() for t in computed}).eval()  # else refused
+            self.net.requires_grad_(False).to(memory_format=torch.channels_last)
+            for module in self.net.modules():
+                if self.low and isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+                    module.bfloat16()
 
     def narrowed(self, neuron: Neuron) -> Neuron:
         """The neuron in the copy, where a convolution computes that one channel only, as its channel 0."""

@@ -89,11 +89,6 @@ def grating(frequency: float, angle: float = 0.0, size: int = 224, phase: float 
     return wave.float().expand(1, 3, size, size).contiguous()
 
 
-def _check_stride(x: Tensor, stride: int) -> None:
-    if stride < 1 or x.shape[-1] % stride or x.shape[-2] % stride:
-        raise ValueError(f"A picture of {tuple(x.shape[-2:])} pixels does not divide into steps of {stride} pixels.")
-
-
 def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
     """Signed responses of filters to a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`. Lesson 01."""
     _check_filters(filters)
@@ -101,7 +96,8 @@ def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
     if x.dim() != 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
         raise ValueError(f"Filters {tuple(filters.shape)} take pictures (N,{filters.shape[1]},H,W) of {kh}x{kw} pixels "
                          f"or more, not {tuple(x.shape)}.")  # fmt: skip
-    _check_stride(x, stride)
+    if stride < 1 or x.shape[2] % stride or x.shape[3] % stride:
+        raise ValueError(f"A picture of {tuple(x.shape[2:])} pixels does not divide into steps of {stride} pixels.")
     top, left = (kh - 1) // 2, (kw - 1) // 2
     padded = nn.functional.pad(x.to(filters), (left, kw - 1 - left, top, kh - 1 - top), mode="circular")
     return torch.conv2d(padded, filters, stride=stride)
@@ -114,9 +110,8 @@ def shift_error(filters: Tensor, x: Tensor, stride: int, shift: int = 1) -> Tens
     wave that is the negative of the true one. A silent filter has 0. Lesson 01."""
     if len(x) != 1:
         raise ValueError(f"shift_error takes one picture (1,C,H,W), not {tuple(x.shape)}.")
-    _check_stride(x, stride)
-    every = responses(filters, x)[0]  # at every pixel: a layer of stride s keeps every s-th of these
-    before, after = (full[:, ::stride, ::stride] for full in (every, every.roll(shift, -1)))
+    every = responses(filters, x)[0]
+    before, after = (responses(filters, moved, stride)[0] for moved in (x, x.roll(shift, -1)))
     frequency = torch.fft.fftfreq(before.shape[-1], dtype=every.dtype, device=every.device)  # cycles per unit
     turned = torch.fft.fft(before) * torch.exp(-2j * math.pi * shift / stride * frequency)
     wrong = (torch.fft.ifft(turned).real - after).square().mean((1, 2)).sqrt()

@@ -1,6 +1,7 @@
 """Pictures that fool a net, by gradient ascent (lesson 06)."""
 from collections import namedtuple
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from ..targets import Neuron, answers_of, class_scores, gradient_of, probabiliti
 
 Fooled = namedtuple("Fooled", "picture confidence steps l2 linf rounded rounded_confidence winner fooled target start "
                               "difference history frames")  # fmt: skip
+_lengths = partial(torch.linalg.vector_norm, dim=(1, 2, 3), keepdim=True)  # of each picture's values, (N,1,1,1)
 
 
 def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, confidence: float = 0.9,
@@ -27,8 +29,7 @@ def fool(model: nn.Module, x: Tensor, target: int | str | Sequence | Tensor, *, 
     if isinstance(target, Neuron):
         raise ValueError("A channel has no confidence: fool takes a class, by number or label.")
     if not 0 <= confidence < 1 or not step > 0 or steps < 0 or shrink < 0:
-        raise ValueError("fool needs 0 <= confidence < 1, step above 0, steps and shrink of 0 or more, not "
-                         f"{confidence}, {step}, {steps} and {shrink}.")  # fmt: skip
+        raise ValueError("fool needs 0 <= confidence < 1, a step above 0, and steps and shrink of 0 or more.")
     with with_gradients():
         start = to_pixels(model, x.detach().clone()).clamp(0, 1)
         wanted = resolve_target(model, target, len(x), answers_of(model, x).count)
@@ -47,7 +48,7 @@ class _Search:
         self.steps, self.done = torch.zeros_like(target), torch.zeros_like(target, dtype=torch.bool)
 
     def look(self, pixels: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The target's probability, whether the net is fooled, and the unit vector that leads uphill inside 0..1."""
+        """The target's probability, the winner, and the unit vector that leads uphill inside 0..1."""
         parts = []
         for some, wanted in zip(pixels.split(self.batch), target.split(self.batch), strict=True):
             leaf = some.detach().requires_grad_(True)
@@ -58,24 +59,24 @@ class _Search:
             # a value at 0 cannot go down and one at 1 cannot go up: what would be clipped must not use up the step
             uphill = uphill.masked_fill((leaf <= 0) & (uphill < 0) | (leaf >= 1) & (uphill > 0), 0)
             uphill = uphill / _lengths(uphill).clamp(min=torch.finfo(uphill.dtype).tiny)
-            chance = log_p.detach().exp()
-            parts.append((chance, (logits.argmax(1) == wanted) & (chance >= self.confidence), uphill))
+            parts.append((log_p.detach().exp(), logits.argmax(1), uphill))
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def ascend(self, steps: int, record: bool, bar: Bar) -> None:
         moving, candidate = torch.arange(len(self.start), device=self.start.device), self.start
         for number in range(steps + 1):
-            chance, done, uphill = self.look(candidate, self.target[moving])
+            chance, winner, uphill = self.look(candidate, self.target[moving])
+            done = (winner == self.target[moving]) & (chance >= self.confidence)
             column = self.history[-1].clone() if self.history else torch.zeros_like(chance)
             column[moving] = chance
             self.picture[moving], self.steps[moving], self.done[moving] = candidate, number, done
             self.history.append(column)  # a picture that is done keeps its last
+            self.sure = column.clone()
             if record:
                 self.frames.append(self.picture.clone())
             stuck = ~done & (uphill.flatten(1).abs().amax(1) == 0)
             if stuck.any():
-                warn(f"fool cannot move picture {moving[stuck].tolist()}: its class's gradient is zero (every path "
-                     "passes a ReLU that is off, or leads out of 0..1).")  # fmt: skip
+                warn(f"fool cannot move picture {moving[stuck].tolist()}: its gradient is 0, or leads out of 0..1.")
             go = ~done & ~stuck
             moving, candidate = moving[go], (candidate[go] + self.step * uphill[go]).clamp(0, 1)
             if not len(moving):
@@ -89,10 +90,10 @@ class _Search:
         least = _lengths(change)
         for number in range(steps if len(some) else 0):
             cool = 1 - number / steps
-            _, done, uphill = self.look(start + change, target)
-            length, done = _lengths(change), done[:, None, None, None]
+            chance, winner, uphill = self.look(start + change, target)
+            length, done = _lengths(change), ((winner == target) & (chance >= self.confidence))[:, None, None, None]
             better = (done & (length < least)).flatten()
-            self.picture[some[better]] = (start + change)[better]
+            self.picture[some[better]], self.sure[some[better]] = (start + change)[better], chance[better]
             least = torch.where(done, length.minimum(least), least)
             length = length * torch.where(done, 1 - 0.1 * cool, 1 + 0.1 * cool)
             change = change + self.step * cool * uphill
@@ -100,23 +101,10 @@ class _Search:
             change = (start + change).clamp(0, 1) - start
             bar.update()
 
-    @torch.no_grad()
     def report(self) -> Fooled:
         rounded, change = (self.picture * 255).round().to(torch.uint8), (self.picture - self.start) * 255
-
-        def said(pixels: Tensor) -> tuple[Tensor, Tensor]:
-            """The target's probability, and the winner."""
-            parts = [probabilities(self.model, from_pixels(self.model, some)) for some in pixels.split(self.batch)]
-            p = torch.cat(parts)
-            return p.gather(1, self.target[:, None])[:, 0], p.argmax(1)
-
-        chance, winner = said(rounded.to(change.dtype) / 255)
+        chance, winner, _ = self.look(rounded.to(change.dtype) / 255, self.target)
         history, frames = (torch.stack(rows, 1) if rows else None for rows in (self.history, self.frames))
-        return Fooled(self.picture, said(self.picture)[0], self.steps, _lengths(change).flatten(),
+        return Fooled(self.picture, self.sure, self.steps, _lengths(change).flatten(),
                       change.abs().amax((1, 2, 3)), rounded, chance, winner, winner == self.target, self.target,
                       self.start, self.picture - self.start, history, frames)  # fmt: skip
-
-
-def _lengths(a: Tensor) -> Tensor:
-    """Euclidean length of each picture's values, `(N,1,1,1)`."""
-    return a.flatten(1).norm(dim=1)[:, None, None, None]

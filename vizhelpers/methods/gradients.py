@@ -1,5 +1,5 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,12 +12,13 @@ from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
 from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
 
+USUAL = "every path to the target passes a ReLU that is off"
 PathPoint = namedtuple("PathPoint", "share score attributed")
 
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient of the score, `(N,3,H,W)`, per unit of normalised input. Simonyan et al. 2014, sec. 3; lesson 05."""
-    return _said_if_zero(input_gradient(model, x, target), "gradient")
+    return said_if_zero(input_gradient(model, x, target), "gradient")
 
 
 def saliency(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -32,20 +33,19 @@ def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tens
 
 def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient, each ReLU letting only positives through, `(N,3,H,W)`. Springenberg et al. 2015; lesson 07."""
-    return _said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
+    return said_if_zero(_with_rule(model, x, target, "guided"), "guided backpropagation")
 
 
 def deconvnet_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The deconvnet on any net with ReLUs: backpropagation whose ReLU looks at the signal, `(N,3,H,W)`.
     Simonyan et al. 2014, section 4 (equivalence); Zeiler & Fergus 2014, section 2.1; lesson 04."""
-    return _said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
+    return said_if_zero(_with_rule(model, x, target, "deconvnet"), "the deconvnet")
 
 
 def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor:
     odd = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod")]
     if odd:
-        raise ValueError(f"Part {odd[0]!r} of this {type(model).__name__} is scripted or compiled: {name} cannot reach "
-                         "its ReLUs: give the net as it was before.")  # fmt: skip
+        raise ValueError(f"Part {odd[0]!r} is scripted or compiled: {name} cannot reach its ReLUs: give it unscripted.")
     with differentiable(model, x) as leaf, relu_rule(name) as rule:
         total = score(model, leaf, target).sum()
         if not rule.count:
@@ -53,11 +53,14 @@ def _with_rule(model: nn.Module, x: Tensor, target: Target, name: str) -> Tensor
         return gradient_of(total, leaf)
 
 
-def _said_if_zero(found: Tensor, method: str) -> Tensor:
-    """The same tensor; a map of zeros is said aloud, with its usual cause."""
-    if empty := [str(n) for n, one in enumerate(found) if not one.any()]:
-        which = "" if len(found) == 1 else f" for picture {', '.join(empty)}"
-        warn(f"{method} is zero everywhere{which}: every path to the target passes a ReLU that is off.")
+def said_if_zero(found: Tensor, method: str, cause: Callable[[int], str] = lambda n: USUAL) -> Tensor:
+    """The same tensor; maps of zeros are said aloud, with their cause."""
+    causes = defaultdict(list)
+    for n in (~found.flatten(1).any(1)).nonzero()[:, 0].tolist():
+        causes[cause(n)].append(str(n))
+    for why, numbers in causes.items():
+        which = "" if len(found) == 1 else f" for picture {', '.join(numbers)}"
+        warn(f"{method} is zero everywhere{which}: {why}.")
     return found
 
 
@@ -68,14 +71,15 @@ def smoothgrad(model: nn.Module, x: Tensor, target: Target = None, *, level: flo
     if level < 0:
         raise ValueError(f"SmoothGrad's level of noise is 0 or more, not {level}.")
     x = x.detach()
-    spread = (x.flatten(1).amax(1) - x.flatten(1).amin(1)) * level
+    own = tuple(range(1, x.dim()))
+    spread = (x.amax(own, keepdim=True) - x.amin(own, keepdim=True)) * level
 
-    def noisy(n: int, sample: int) -> Tensor:  # the same noise for every picture of a batch
+    def noisy(sample: int) -> Tensor:  # the same noise for every picture of a batch
         noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(seed * 1_000_003 + sample))
-        return x[n] + spread[n] * noise.to(x)
+        return x + spread * noise.to(x)
 
     mean = _mean_gradient(model, x, settled(model, x, target), noisy, [1 / samples] * samples, progress)
-    return _said_if_zero(mean, "SmoothGrad")
+    return said_if_zero(mean, "SmoothGrad")
 
 
 def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, baseline: Tensor | None = None,
@@ -89,7 +93,7 @@ def integrated_gradients(model: nn.Module, x: Tensor, target: Target = None, *, 
     start = (black(model, x) if baseline is None else baseline).detach().to(x).expand_as(x)
     target = settled(model, x, target)
     shares, weights = _gauss_legendre(96 if steps is None else steps)
-    mean = _mean_gradient(model, x, target, lambda n, i: start[n] + shares[i] * (x[n] - start[n]), weights, progress)
+    mean = _mean_gradient(model, x, target, lambda i: start + shares[i] * (x - start), weights, progress)
     found = (x - start) * mean
     if steps is None:
         with torch.no_grad():
@@ -106,21 +110,18 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     return ((places + 1) / 2).tolist(), (weights / 2).tolist()
 
 
-def _mean_gradient(model, x, target, picture: Callable[[int, int], Tensor], weights: list[float], progress) -> Tensor:
-    """The mean over i, by weights, of the gradient at `picture(n, i)`; of what is done, if it is stopped."""
-    total, used = torch.zeros_like(x), [0.0] * len(x)
-    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0)).tolist()  # fair if it is stopped
-    jobs, size = [(n, i) for i in order for n in range(len(x))], batch_for(x.device)
-    with stoppable(len(jobs), progress, "picture", enough=lambda: all(used)) as bar:
-        for part in (jobs[at : at + size] for at in range(0, len(jobs), size)):
-            batch = torch.stack([picture(n, i) for n, i in part])
-            batch = batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
-            found = input_gradient(model, batch, of_rows(target, [n for n, _ in part]))
-            for (n, i), g in zip(part, found, strict=True):
-                total[n] += weights[i] * g
-                used[n] += weights[i]
+def _mean_gradient(model, x, target, pictures: Callable[[int], Tensor], weights: list[float], progress) -> Tensor:
+    """The mean over i, by weights, of the gradient at `pictures(i)`; of what is done, if it is stopped."""
+    total, used, weights = torch.zeros_like(x), 0.0, x.new_tensor(weights)
+    order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0))  # fair if it is stopped
+    with stoppable(len(weights), progress) as bar:
+        for part in order.split(max(1, batch_for(x.device) // len(x))):
+            rows = of_rows(target, [*range(len(x))] * len(part))
+            found = input_gradient(model, torch.cat([pictures(i) for i in part.tolist()]), rows)
+            total += torch.tensordot(weights[part], found.view(len(part), *x.shape), 1)
+            used += weights[part].sum()
             bar.update(len(part))
-    return total / x.new_tensor(used).view(-1, *[1] * (x.dim() - 1))
+    return total / used
 
 
 def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tensor, list[PathPoint], Tensor]:
@@ -143,10 +144,10 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
 
 
 class _Relu(torch.autograd.Function):
-    """ReLU, or ReLU6 and its like with a top, whose backward follows a rule; in place where the original is."""
+    """ReLU, with the top of a ReLU6, whose backward follows a rule; in place where the original is."""
     @staticmethod
-    def forward(ctx, x: Tensor, top: float | None, rule: str, in_place: bool) -> Tensor:
-        out = F.relu(x, in_place) if top is None else F.hardtanh(x, 0.0, top, in_place)  # the original's own bits
+    def forward(ctx, x: Tensor, top: float, rule: str, in_place: bool) -> Tensor:
+        out = F.hardtanh(x, 0.0, top, in_place)
         if in_place:
             ctx.mark_dirty(x)
             out = x  # within another block the call above returns a new object for the same memory
@@ -157,14 +158,11 @@ class _Relu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        back = torch.ops.aten  # PyTorch's own backward: 0 where the output is 0 (or at the top), whatever arrives there
-        if ctx.rule != "deconvnet":
-            (out,) = ctx.saved_tensors
-            gradient = (back.threshold_backward(gradient, out, 0) if ctx.top is None
-                        else back.hardtanh_backward(gradient, out, 0, ctx.top))  # fmt: skip
-        if ctx.rule == "guided":
-            gradient = gradient.relu_()  # fresh from the line above: no second tensor
-        return gradient.clamp(min=0) if ctx.rule == "deconvnet" else gradient, None, None, None
+        if ctx.rule != "deconvnet":  # PyTorch's own backward: 0 where the output is 0 or at the top, whatever arrives
+            gradient = torch.ops.aten.hardtanh_backward(gradient, *ctx.saved_tensors, 0, ctx.top)
+        if ctx.rule != "gradient":
+            gradient = gradient.clamp(min=0)
+        return gradient, None, None, None
 
 
 class relu_rule(TorchFunctionMode):
@@ -176,12 +174,12 @@ class relu_rule(TorchFunctionMode):
         "relu": ("input", "inplace"), "relu6": ("input", "inplace"),
         "hardtanh": ("input", "min_val", "max_val", "inplace"), "threshold": ("input", "threshold", "value", "inplace"),
     }  # fmt: skip
-    OTHERS = frozenset("silu gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh softsign "
-                       "log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
+    OTHERS = frozenset("silu swish gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh "
+                       "softsign log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
 
     def __init__(self, rule: str):
         super().__init__()
-        self.rule, self.count, self.gate = rule, 0, ()
+        self.rule, self.count, self.gate = rule, 0, ()  # gate: the last sigmoid's input and output
         if rule not in ("gradient", "deconvnet", "guided"):
             raise ValueError(f"The ReLU rules are 'gradient', 'deconvnet' and 'guided', not {rule!r}.")
 
@@ -192,16 +190,15 @@ class relu_rule(TorchFunctionMode):
         if name in self.RELUS:
             given = dict(zip(self.RELUS[name], args, strict=False)) | kwargs
             low = given.get("min_val", -1.0) if name == "hardtanh" else 0
-            top = {"relu6": 6.0, "hardtanh": float(given.get("max_val", 1.0))}.get(name)
+            top = {"relu6": 6.0, "hardtanh": float(given.get("max_val", 1.0))}.get(name, torch.inf)
             if low == given.get("threshold", 0) == given.get("value", 0) == 0:
                 self.count += 1
                 return _Relu.apply(given["input"], top, self.rule, spelled.endswith("_") or given.get("inplace", False))
+        if name == "mul" and self.gate and set(map(id, args)) == set(map(id, self.gate)):
+            name = "swish"  # values times their own sigmoid
         if self.rule != "gradient" and (name in self.OTHERS or name in self.RELUS):
             raise ValueError(f"This net uses {name}, and the {self.rule} rule is defined for ReLU only: its map would "
                              "be half plain gradient. Take a net with ReLUs, or the plain gradient (vh.saliency).")
-        if name == "mul" and self.gate and {id(a) for a in args} == set(map(id, self.gate)) and self.rule != "gradient":
-            raise ValueError(f"This net multiplies values by their own sigmoid (swish), and the {self.rule} rule is "
-                             "defined for ReLU only: take a net with ReLUs, or the plain gradient (vh.saliency).")
         out = func(*args, **kwargs)
         if name == "sigmoid":
             self.gate = args[0], out  # kept, so that no other tensor gets the same id

@@ -1,8 +1,6 @@
 """Only what a patch can reach: run a net on a picture that was changed in one box, and recompute no more than needed.
 A unit whose receptive field does not touch the box keeps its value. So the maps of the untouched picture are kept at a
-few layers, the net runs on a window around the box, and its outputs there are pasted into the kept maps: the same
-numbers for less work. `occlusion` compares with the plain run before using it."""
-from collections import namedtuple
+few layers, the net runs on a window around the box, and its outputs there are pasted into the kept maps."""
 from collections.abc import Callable, Iterator
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -13,11 +11,6 @@ from torch import Tensor, nn
 from ..hooks import capture, evaluating, replacing, resolve_layer
 from .activations import ReceptiveField, receptive_field
 
-WORTH = 0.75  # a layer of which a patch touches more than this share saves nothing
-
-# Kept maps; the length of all windows, so that they form a batch; for each box where its window begins, the part of it
-# that the box touches (top, left, bottom, right), and where the maps begin that are computed anew: all in their units.
-_Level = namedtuple("_Level", "maps length begin touched origin")
 _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = WeakKeyDictionary()
 
 
@@ -59,18 +52,17 @@ def outer_blocks(module: nn.Module, prefix: str = "", held: bool = True) -> Iter
 class LocalNet:
     """A net on pictures `x`, each with one of the `boxes` filled: `run(forward, pictures, boxes)`."""
     def __init__(self, model: nn.Module, x: Tensor, boxes: Tensor, filled: Tensor, found: dict[str, ReceptiveField]):
-        self.model, self.filled, maps = model, filled, [x]
+        self.model, self.filled, self.names, maps = model, filled, [*found], [x]
         fields, touched = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:]))], [boxes.split(2, 1)]
-        self.names = []
         if found:
             with capture(model, *found) as acts:
                 model(x)
         for name, field in found.items():
-            low, high = _touched(boxes, field, acts[name].shape[2:])
-            if ((high - low).amax(0) / torch.tensor(acts[name].shape[2:])).prod() <= WORTH:
-                self.names.append(name)
-                for part, value in ((maps, acts[name]), (fields, field), (touched, (low, high))):
-                    part.append(value)
+            maps.append(acts[name])
+            fields.append(field)
+            touched.append(_touched(boxes, field, acts[name].shape[2:]))
+        # Kept maps; the length of all windows, so that they form a batch; per box where its window begins, what the
+        # box touches of it (top, left, bottom, right), and where the maps that are computed anew begin: in their units.
         self.levels, origin = [], torch.zeros_like(touched[0][0])
         for n, (kept, (low, high)) in enumerate(zip(maps, touched, strict=True)):
             size = torch.tensor(kept.shape[2:])
@@ -80,7 +72,7 @@ class LocalNet:
             low = torch.maximum(low, begin)
             high = torch.maximum(torch.minimum(high, begin + length), low)
             lists = (part.tolist() for part in (begin, torch.cat([low, high], 1), origin))
-            self.levels.append(_Level(kept, tuple(length.tolist()), *lists))
+            self.levels.append((kept, length.tolist(), *lists))
             origin = begin // ratio
 
     def run(self, forward: Callable[[Tensor], Tensor], pictures: list[int], boxes: list[int]) -> Tensor:
@@ -90,13 +82,13 @@ class LocalNet:
             return forward(start(self.filled.expand(len(boxes), -1, -1, -1)))
 
     @staticmethod
-    def _paste(level: _Level, pictures: list[int], boxes: list[int], new: Tensor) -> Tensor:
+    def _paste(level: tuple, pictures: list[int], boxes: list[int], new: Tensor) -> Tensor:
         """The kept maps in each window, and where the box touches them what was computed anew."""
-        (height, width), maps = level.length, level.maps
+        maps, (height, width), begin, touched, origin = level
         shape = (len(boxes), maps.shape[1], height, width)
         out = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
         for row, (n, b) in enumerate(zip(pictures, boxes, strict=True)):
-            (y, x), (top, left, bottom, right), (v, u) = level.begin[b], level.touched[b], level.origin[b]
+            (y, x), (top, left, bottom, right), (v, u) = begin[b], touched[b], origin[b]
             out[row] = maps[n, :, y : y + height, x : x + width]
             fresh = new[row, :, top - v : bottom - v, left - u : right - u]
             out[row, :, top - y : bottom - y, left - x : right - x] = fresh

@@ -36,8 +36,7 @@ def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int 
               fill: float | Tensor = 0.0, batch_size: int | None = None, progress=False) -> Occlusion:  # fmt: skip
     """Slide a square patch over the picture: at each position the target's probability, logit and the winner.
     Also `drop` `(N,H,W)`, the mean fall of the score over the patches that cover a pixel. `fill` is normalised: a
-    number (0: the training set's mean colour) or a tensor that broadcasts to `(3,H,W)`. A net of convolutions is run
-    only as far as a patch reaches (`locality.py`). Zeiler & Fergus 2014, section 4.2. Lesson 09."""
+    number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, sec. 4.2; lesson 09."""
     sweep = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
     return finished(sweep, progress, "position")
 
@@ -60,30 +59,25 @@ class Sweep:
         self.size = batch_size or batch_for(x.device) * (2 if self.net.names else 1)  # windows are small
 
     def _net(self) -> LocalNet:
-        """The net that computes least and still gives the same as the plain one at a few positions."""
+        """The local net, if it gives the same as the plain one at a few positions."""
         plain = LocalNet(self.model, self.x, self.boxes, self.filled, {})
-        if self.total < TRIAL * 4:
+        until = self.target.layer if isinstance(self.target, Neuron) else None
+        found = levels(self.model, self.x, until) if self.total >= TRIAL * 4 else {}
+        if not found:
             return plain
-        found = levels(self.model, self.x, self.target.layer if isinstance(self.target, Neuron) else None)
         trial = torch.linspace(0, self.total - 1, TRIAL).long().tolist()
-        want = self._answers(plain, trial) if found else None
-        while found:
-            net = LocalNet(self.model, self.x, self.boxes, self.filled, found)
-            try:
-                got = self._answers(net, trial)
-            except (RuntimeError, AssertionError):  # the net does not take a window: a skip connection, a fixed size
-                got = None
-            if got is not None and (got - want).abs().max() <= 1e-4 * want.abs().max():
-                return net
-            found = dict(list(found.items())[:-1])
-        return plain
+        want, net = self._answers(plain, trial), LocalNet(self.model, self.x, self.boxes, self.filled, found)
+        try:
+            got = self._answers(net, trial)
+        except (RuntimeError, AssertionError):  # the net does not take a window: a skip connection, a fixed size
+            return plain
+        return net if (got - want).abs().max() <= 1e-4 * want.abs().max() else plain
 
     def _answers(self, net: LocalNet, jobs) -> Tensor:
         """`(n,C)` logits, or `(n,1)` for a Neuron; jobs count the first picture's boxes, then the second's, ..."""
         def forward(batch: Tensor) -> Tensor:
-            if isinstance(self.target, Neuron):
-                return score(self.model, batch, self.target)[:, None]
-            return class_scores(self.model, batch)
+            neuron = isinstance(self.target, Neuron)
+            return score(self.model, batch, self.target)[:, None] if neuron else class_scores(self.model, batch)
 
         return net.run(forward, [job // len(self.boxes) for job in jobs], [job % len(self.boxes) for job in jobs])
 

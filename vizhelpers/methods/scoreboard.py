@@ -124,11 +124,10 @@ def sanity_check(model: nn.Module, x: Tensor, target: Target, method: str | Call
     """Cascading randomisation: a method's maps with the trained net, and with more and more of its weights random.
     Gives the names of S blocks from the top down, rank correlation and SSIM of |map| with the trained net's, `(S,N)`,
     and the maps `(S+1,N,H,W)`, the trained net's first. `method` is a name of `evidence`'s or a function of (model,
-    x, target); `upto` names the blocks, by default all `stages`. Once the classifier is random its classes mean
-    nothing, and some may be dead, with an empty map: so the random net's map is for its own first answer (a `Neuron`
-    stays). Adebayo et al. 2018, section 3.1. Lesson 13."""
+    x, target); `upto` names the blocks, by default all `stages`. In a random net classes mean nothing and may be dead:
+    its map is for its own first answer (a `Neuron` stays). Adebayo et al. 2018, section 3.1. Lesson 13."""
     method, names = method_called(method), list(stages(model) if upto is None else upto)
-    maps = [method(model, x, settled(model, x, None) if target is None else target)]
+    maps = [method(model, x, settled(model, x, target))]
     with stoppable(len(names), progress, "stage") as bar:
         for name in names:
             with randomized(model, name, seed=seed):

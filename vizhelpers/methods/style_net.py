@@ -24,19 +24,10 @@ BATCH, WARM_UP = 2, 150  # crops a step, steps in which a new net learns to retu
 Trained = namedtuple("Trained", "net history")
 
 
-def _convolution(inside: int, outside: int, size: int, stride: int = 1, norm: bool = True) -> nn.Sequential:
+def _convolution(inside: int, outside: int, size: int, stride: int = 1) -> nn.Sequential:
     """Reflection, not zeros, at the border: zeros would draw a frame."""
-    parts = [nn.ReflectionPad2d(size // 2), nn.Conv2d(inside, outside, size, stride)]
-    return nn.Sequential(*parts, *([nn.InstanceNorm2d(outside, affine=True)] if norm else []))
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.first, self.second = _convolution(width, width, 3), _convolution(width, width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x).relu())
+    convolution = nn.Conv2d(inside, outside, size, stride)
+    return nn.Sequential(nn.ReflectionPad2d(size // 2), convolution, nn.InstanceNorm2d(outside, affine=True))
 
 
 class StyleNet(nn.Module):
@@ -47,16 +38,19 @@ class StyleNet(nn.Module):
         self.width, self.blocks = width, blocks
         self.down = nn.ModuleList([_convolution(3, width, 9), _convolution(width, 2 * width, 3, 2),
                                    _convolution(2 * width, 4 * width, 3, 2)])  # fmt: skip
-        self.middle = nn.Sequential(*(_Residual(4 * width) for _ in range(blocks)))
+        self.middle = nn.ModuleList(
+            nn.ModuleDict({name: _convolution(4 * width, 4 * width, 3) for name in ("first", "second")})
+            for _ in range(blocks))  # fmt: skip
         self.up = nn.ModuleList([_convolution(4 * width, 2 * width, 3), _convolution(2 * width, width, 3)])
-        self.last = _convolution(width, 3, 9, norm=False)
+        self.last = nn.Sequential(nn.ReflectionPad2d(4), nn.Conv2d(width, 3, 9))
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
         y = F.pad(2 * x - 1, (0, -width % 4, 0, -height % 4), mode="reflect")  # halved twice and doubled twice
         for part in self.down:
             y = part(y).relu()
-        y = self.middle(y)
+        for part in self.middle:
+            y = y + part["second"](part["first"](y).relu())
         for part in self.up:  # a transposed convolution would leave a checkerboard
             y = part(F.interpolate(y, scale_factor=2, mode="nearest")).relu()
         return self.last(y)[:, :, :height, :width].sigmoid()

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
 
 from ..device import batch_for, stoppable
 from ..hooks import evaluating, resolve_layer
@@ -30,11 +31,9 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     _same_shape(a, b)
     if min(a.shape[1:]) < 11:
         raise ValueError(f"ssim looks through windows of 11x11 pixels; maps {tuple(a.shape)} are smaller.")
-    along = torch.exp(-((torch.arange(11, dtype=a.dtype, device=a.device) - 5) ** 2) / (2 * 1.5**2))
-    window = torch.outer(along, along)[None, None] / along.sum() ** 2
     a, b = (m.detach() - m.amin((1, 2), keepdim=True) for m in (a, b))
     a, b = ((m / m.amax((1, 2), keepdim=True).clamp(min=torch.finfo(m.dtype).tiny))[:, None] for m in (a, b))
-    u, v, aa, bb, ab = (torch.conv2d(m, window) for m in (a, b, a * a, b * b, a * b))  # means in each window
+    u, v, aa, bb, ab = (gaussian_blur(m, 11, 1.5)[..., 5:-5, 5:-5] for m in (a, b, a * a, b * b, a * b))  # means
     own, other, both, c, d = aa - u * u, bb - v * v, ab - u * v, 0.01**2, 0.03**2
     return ((2 * u * v + c) * (2 * both + d) / ((u * u + v * v + c) * (own + other + d))).mean((1, 2, 3))
 
@@ -109,40 +108,30 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         raise ValueError(f"fill is a number, a tensor, or 'blurred' with a blur above 0, not {fill!r}, blur {blur}.")
     x, size = x.detach(), tuple(x.shape[2:])
     rank = pixel_order(maps.to(x), size)
-    start = _blurred(x, blur) if blur else None
-    filled = start if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
-    start = filled if start is None else start
+    start = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
+    filled = start
+    if blur:
+        width = 2 * min(round(3 * blur), min(size) - 1) + 1
+        # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
+        start = gaussian_blur(gaussian_blur(x, [width, 1], blur), [1, width], blur)
+    filled = start if filled is None else filled
     counts = torch.linspace(0, size[0] * size[1], steps + 1, dtype=torch.float64).round().long().to(x.device)
+    old, new = torch.stack([x, start], 1), torch.stack([filled, x], 1)  # of deletion, of insertion
     values = x.new_full((len(x), 2, steps + 1), torch.nan)
-    known = [steps, 0] if filled is start else [steps]  # there insertion is deletion read backwards
-    jobs = torch.cartesian_prod(*map(torch.arange, values.shape))
-    jobs = jobs[(jobs[:, 1] == 0) | ~torch.isin(jobs[:, 2], torch.tensor(known))].to(x.device)
+    jobs = torch.cartesian_prod(*map(torch.arange, values.shape)).to(x.device)
     wanted = settled(model, x, target)
     with torch.inference_mode(), evaluating(model), stoppable(len(jobs), progress, "picture") as bar:
         for n, way, s in (part.T for part in jobs.split(batch_for(x.device))):
-            insert = way.bool()[:, None, None, None]
-            inside, outside = torch.where(insert, x[n], filled[n]), torch.where(insert, start[n], x[n])
-            pictures = torch.where((rank[n] < counts[s, None, None])[:, None], inside, outside)
+            pictures = torch.where((rank[n] < counts[s, None, None])[:, None], new[n, way], old[n, way])
             asked = of_rows(wanted, n.tolist())
             if of == "score":
                 values[n, way, s] = score(model, pictures, asked)
             else:
                 values[n, way, s] = probabilities(model, pictures).gather(1, asked[:, None])[:, 0]
             bar.update(len(n))
-    for step in known:
-        values[:, 1, step] = values[:, 0, steps - step]
     fraction = (counts / counts[-1]).to(x)
     areas = torch.trapezoid(values, fraction)
     return InsertionDeletion(fraction, values[:, 0], values[:, 1], areas[:, 0], areas[:, 1])
-
-
-def _blurred(x: Tensor, deviation: float) -> Tensor:
-    from torchvision.transforms.functional import gaussian_blur
-    if x.dtype in (torch.float16, torch.bfloat16):  # on a CPU it would take minutes
-        return _blurred(x.float(), deviation).to(x)
-    width = 2 * min(round(3 * deviation), min(x.shape[2:]) - 1) + 1
-    # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
-    return gaussian_blur(gaussian_blur(x, [width, 1], deviation), [1, width], deviation)
 
 
 def stages(model: nn.Module) -> list[str]:
@@ -155,26 +144,23 @@ def stages(model: nn.Module) -> list[str]:
 def randomized(model: nn.Module, upto: str | nn.Module | None = None, *, seed: int = 0) -> Iterator[nn.Module]:
     """Lend a net random weights, from its top down to a layer or block (by default all), inside the `with` block.
     Each tensor gets its own values in random order, filters and matrices with random signs: so the signal neither
-    dies nor explodes, and nothing learned stays. Going further down changes only what lies further down. Afterwards
-    the net has its own tensors again, also after an exception. Adebayo et al. 2018, section 3. Lesson 13."""
+    dies nor explodes, and nothing learned stays. After it the net has its own again. Adebayo et al. 2018; lesson 13."""
     parameters = list(model.parameters())[::-1]
     if upto is not None:  # down to the first-defined parameter of the block
         last = {id(p) for p in resolve_layer(model, upto)[1].parameters()}
         if not last:
             raise ValueError(f"{upto!r} has no weights to randomise; vh.stages(model) lists the blocks that have.")
         parameters = parameters[: max(n for n, p in enumerate(parameters) if id(p) in last) + 1]
-    generator, kept = torch.Generator().manual_seed(seed), []
+    generator, kept = torch.Generator().manual_seed(seed), [p.data for p in parameters]
     try:
         with torch.inference_mode(False), torch.no_grad():  # weights made in inference mode could not be used later
             for p in parameters:
-                kept.append((p, p.data))
-                values = torch.empty_like(p)  # keeps the memory layout
                 order = torch.randperm(p.numel(), generator=generator).to(p.device)
-                values.copy_(p.flatten()[order].view(p.shape))
+                values = torch.empty_like(p).copy_(p.flatten()[order].view(p.shape))  # in the memory layout of p
                 if p.dim() > 1:
                     values *= (torch.randint(2, p.shape, generator=generator) * 2 - 1).to(values)
                 p.data = values
         yield model
     finally:
-        for p, own in kept:
+        for p, own in zip(parameters, kept, strict=True):
             p.data = own
