@@ -114,10 +114,12 @@ def _mean_gradient(model, x, target, pictures: Callable[[int], Tensor], weights:
     """The mean over i, by weights, of the gradient at `pictures(i)`; of what is done, if it is stopped."""
     total, used, weights = torch.zeros_like(x), 0.0, x.new_tensor(weights)
     order = torch.randperm(len(weights), generator=torch.Generator().manual_seed(0))  # fair if it is stopped
+    size = batch_for(x.device)
     with stoppable(len(weights), progress) as bar:
-        for part in order.split(max(1, batch_for(x.device) // len(x))):
-            rows = of_rows(target, [*range(len(x))] * len(part))
-            found = input_gradient(model, torch.cat([pictures(i) for i in part.tolist()]), rows)
+        for part in order.split(max(1, size // len(x))):
+            jobs = zip(torch.cat([pictures(i) for i in part.tolist()]).split(size),
+                       (torch.arange(len(part) * len(x)) % len(x)).split(size), strict=True)  # fmt: skip
+            found = torch.cat([input_gradient(model, some, of_rows(target, n.tolist())) for some, n in jobs])
             total += torch.tensordot(weights[part], found.view(len(part), *x.shape), 1)
             used += weights[part].sum()
             bar.update(len(part))

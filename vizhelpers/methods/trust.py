@@ -113,7 +113,8 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
     if blur:
         width = 2 * min(round(3 * blur), min(size) - 1) + 1
         # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
-        start = gaussian_blur(gaussian_blur(x, [width, 1], blur), [1, width], blur)
+        wide = x if x.dtype == torch.float64 else x.float()  # in half precision a CPU would take minutes
+        start = gaussian_blur(gaussian_blur(wide, [width, 1], blur), [1, width], blur).to(x)
     filled = start if filled is None else filled
     counts = torch.linspace(0, size[0] * size[1], steps + 1, dtype=torch.float64).round().long().to(x.device)
     old, new = torch.stack([x, start], 1), torch.stack([filled, x], 1)  # of deletion, of insertion
