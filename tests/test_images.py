@@ -20,7 +20,6 @@ import vizhelpers  # noqa: F401 - prepares torchvision's import
 from vizhelpers.images import (
     DATA,
     black,
-    inputs_of,
     library,
     load_image,
     named,
@@ -396,9 +395,6 @@ def test_pictures_by_name():
     assert list(named(["koala", path, koala])) == ["koala", str(path), "picture 2"]
     assert list(named(np.asarray(koala))) == ["picture 0"] and named(koala)["picture 0"].size == koala.size
     refused(ValueError, "no picture", call=named, images=[])
-    net = torch.nn.Conv2d(3, 1, 1)
-    found = inputs_of(["koala", koala], net)
-    assert list(found) == ["koala", "picture 1"] and all(torch.equal(x, to_input(koala, net)) for x in found.values())
 
 
 def test_the_net_that_a_wrapper_holds_says_what_it_expects():

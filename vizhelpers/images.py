@@ -192,11 +192,6 @@ def to_input(image, model=None, *, size: int | tuple[int, int] | None = None, cr
     return from_pixels(model, torch.stack(pictures).to(place).float() / 255)
 
 
-def inputs_of(images, model: nn.Module) -> dict[str, Tensor]:
-    """Name -> normalised input `(1,3,H,W)` of pictures as `named` takes them."""
-    return {name: to_input(image, model) for name, image in named(images).items()}
-
-
 def to_display(x: Tensor, model=None) -> Tensor:
     """Normalised `(N,3,H,W)` or `(3,H,W)` as pixels to be drawn: `(N,3,H,W)`, 0..1 (clamped), on the CPU. Lesson 00."""
     if x.ndim not in (3, 4) or x.shape[-3] != 3:
