@@ -45,7 +45,7 @@ define install
 	rm -f $(VENV)/.stamp-lab-* $(VENV)/.stamp-test-* $(VENV)/.stamp-site-*; touch $(2)
 endef
 
-.PHONY: help lab lab-setup test test-setup test-environment lessons lessons-three-ways site open assignments course grade grade-check bench faults clean weights browser
+.PHONY: help lab lab-setup test test-setup test-environment test-oldest lessons lessons-three-ways site open assignments course grade grade-check bench faults clean weights browser
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
@@ -103,6 +103,11 @@ test-environment: test-setup ## install the pip part of environment.yml into a f
 	@set -e; $(PY) -m venv --clear build/environment; $(PY) tests/test_environment.py > build/environment/requirements.txt; \
 	build/environment/bin/python -m pip install --quiet -r build/environment/requirements.txt; \
 	build/environment/bin/python -m pip check; cd build; environment/bin/python -c 'import vizhelpers; print(vizhelpers.__file__)'
+
+test-oldest: test-setup ## every lesson with the lowest versions that pyproject.toml allows, in build/oldest (5 GB, half an hour)
+	@set -e; $(PY) -m venv --clear build/oldest; $(PY) tests/test_environment.py oldest > build/oldest/requirements.txt; \
+	build/oldest/bin/python -m pip install --quiet -r build/oldest/requirements.txt pytest nbval; \
+	PYTHONPATH=. build/oldest/bin/python -m pytest -q --nbval-lax --nbval-cell-timeout=900 notebooks/[0-9]*.ipynb
 
 clean: ## remove what the targets made, except .venv and the weights
 	@rm -rf build .ruff_cache .pytest_cache; find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """environment.yml has the versions of constraints.txt, inside the ranges of pyproject.toml, and can be installed.
 
 Nothing here asks conda-forge, so nothing is said about the channel. Run as a program, this prints the pip part as a
-requirements file (`make test-environment` installs it into a fresh environment).
+requirements file (for `make test-environment`), with "oldest" the lowest versions allowed (for `make test-oldest`).
 """
 
 import importlib.metadata
@@ -97,4 +97,7 @@ def test_pip_part_resolves(tmp_path):
 
 
 if __name__ == "__main__":
-    print("\n".join(s.replace(ITSELF, f"-e {ROOT}") for s in pip_lines()))
+    if "oldest" in sys.argv:
+        print("\n".join(s.replace(">=", "==") + ".*" for s in PYPROJECT["project"]["dependencies"]))
+    else:
+        print("\n".join(s.replace(ITSELF, f"-e {ROOT}") for s in pip_lines()))
