@@ -156,7 +156,7 @@ def calls() -> dict[str, dict]:
         "top_patches": dict(model=net, x=x, layer="3", channel=1, count=2),
         "transposed_convolution": dict(convolution=conv, y=noise(1, 8, 7, 7), input_size=(15, 15)),
         "trustworthiness": dict(features=noise(12, 5), points=points, k=2, metric="cosine"),
-        "tsne": dict(features=noise(12, 5), perplexity=3, seed=0),
+        "tsne": dict(features=noise(12, 5), perplexity=3),
         "unpool": dict(y=noise(1, 2, 2, 2), switches=torch.zeros(1, 2, 2, 2, dtype=torch.long), input_size=(4, 4)),
         "upsampled": dict(maps=maps, size=(16, 16)),
     }

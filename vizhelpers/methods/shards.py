@@ -121,9 +121,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=64, help="pictures per pass")
     parser.add_argument("--workers", type=int, default=2, help="reading processes per process")
     parser.add_argument("--shard-size", type=int, default=4096, help="pictures per file of OUT")
+    options = vars(parser.parse_args(arguments))
     try:
-        run(**vars(parser.parse_args(arguments)))
-    except KeyboardInterrupt:
+        run(**options)
+    except (KeyboardInterrupt, SystemExit):
         print("Stopped; what is done is kept: run the same command again to go on.", file=sys.stderr)
         return 130
     except (ValueError, RuntimeError, OSError) as error:
@@ -132,6 +133,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def stop(*_):
+    raise SystemExit(130)  # no KeyboardInterrupt: `features` ends quietly at one, and the next batch would begin
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # with it torchrun ends its processes
+    for number in (signal.SIGINT, signal.SIGTERM):  # with the second torchrun ends its processes
+        signal.signal(number, stop)
     sys.exit(main())

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import finished, info_of, stoppable
+from ..device import finished, info_of, stoppable, warn
 from ..hooks import outputs_until, resolve_layer, with_gradients
 from ..images import DATA, from_pixels, library, to_display, to_input, to_pixels
 from ..targets import Neuron, resolve_target, score
@@ -240,7 +240,11 @@ def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe:
     cropped), `.score` of the image, `.start`, that of the first one, and `.weight` `(size,size)`, the sum of its
     gradients' magnitudes. Simonyan et al. 2014; Yosinski et al. 2015; Olah et al. 2017; Fel et al. 2023. Lesson 10."""
     recipe = changed(recipe or recipe_for(model, target), changes)
-    return finished(Ascent(model, target, recipe, start=start, seed=seed, precision=precision), progress)
+    made = finished(Ascent(model, target, recipe, start=start, seed=seed, precision=precision), progress)
+    if made.score == made.start and len(made.history):
+        warn(f"The score stayed at {made.score:.3g}: from this picture every path passes a ReLU that is off; give another "
+             "start, such as a photograph's vh.to_display(x, net)[0].")  # fmt: skip
+    return made
 
 
 def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: int = 16, rate: float = 0.008,
