@@ -433,5 +433,5 @@ def test_gallery():
 def test_a_target_that_no_gradient_reaches_is_said():
     net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()).eval().requires_grad_(False)
     net[0].weight.zero_(), net[0].bias.fill_(-1)
-    with pytest.warns(UserWarning, match="stayed at 0: .* a ReLU that is off; give another start"):
+    with pytest.warns(UserWarning, match="stayed at 0: .* a ReLU that is off: give another start"):
         vh.maximize_activation(net, vh.Neuron("1", 0), size=16, steps=2, stages=1)

@@ -242,8 +242,8 @@ def maximize_activation(model: nn.Module, target: int | str | Neuron, *, recipe:
     recipe = changed(recipe or recipe_for(model, target), changes)
     made = finished(Ascent(model, target, recipe, start=start, seed=seed, precision=precision), progress)
     if made.score == made.start and len(made.history):
-        warn(f"The score stayed at {made.score:.3g}: from here every path passes a ReLU that is off; give another start, "
-             "such as a photograph's vh.to_display(x, net)[0].")  # fmt: skip
+        warn(f"The score stayed at {made.score:.3g}: from here every path passes a ReLU that is off: give another "
+             "start, such as a photograph's vh.to_display(x, net)[0].")  # fmt: skip
     return made
 
 
