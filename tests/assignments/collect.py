@@ -93,7 +93,7 @@ def repair(notebook, released: dict) -> list[str]:
         else:
             [cell.pop(key, None) for key in ("outputs", "execution_count")]
     notebook.update(nbformat=4, nbformat_minor=5)
-    said += [f"{', '.join(reversed(changed))} had been changed, and were put back"] if changed else []
+    said += [f"changed, and put back as handed out: {', '.join(reversed(changed))}"] if changed else []
     lost = [sentence for sentence in said if sentence.endswith("its metadata")]
     return [s for s in said if s not in lost] + ([f"{len(lost)} cells had lost their metadata"] if lost else [])
 

@@ -145,7 +145,7 @@ def test_a_hand_in_of_another_year_is_told(released, tmp_path, monkeypatch):
     with pytest.raises(NameError):
         grade.graded(name, "hal", tmp_path / "x.ipynb", released[name], said, 2, None)
     assert said[0] == "it was made for COURSE 2031 and is graded for 2026: make grade COURSE=2031"
-    assert len(said) == 2 and "had been changed" in said[1]
+    assert len(said) == 2 and "changed, and put back" in said[1]
 
 
 def test_a_file_that_is_no_notebook_is_a_hand_in_all_the_same(released, tmp_path):
@@ -170,7 +170,7 @@ def test_repair_gives_every_graded_cell_back(name, kind, released, tmp_path):
         answers = kinds.HandIn(name, released[name]).solve().answers()
         assert all(back[key].source == cell.source for key, cell in answers.items())
     expected = {kinds.deleted_cell: "was missing", kinds.copied_cell: "is there twice", kinds.lost_metadata: "metadata",
-                kinds.tampered: "had been changed"}  # fmt: skip
+                kinds.tampered: "changed, and put back"}  # fmt: skip
     assert any(expected[kind] in s for s in said) if kind in expected else not said
 
 
