@@ -515,7 +515,7 @@ def test_two_nets_beside_each_other_answer_for_one_class_on_one_scale():
     pair.set(picture="cup", target=3)
     assert {(r.picture, r.target) for r in pair.result.values()} == {("cup", 3)}
     pair.controls["picture"].upload.value = as_uploaded("own.png", png(vh.load_image("giraffe")))
-    assert {r.picture for r in pair.result.values()} == {"own.png"} and [*pair.sources] == ["one", "two"]
+    assert {r.picture for r in pair.result.values()} == {"own.png"} and [*pair.nets] == ["one", "two"]
 
 
 def test_two_nets_have_a_layer_each_and_one_that_lacks_the_class_says_so(net):
@@ -1043,6 +1043,7 @@ def test_occlusion_stop_really_stops_and_start_goes_on(net):
         assert explorer.result.done == done and 0 < done < explorer.result.total == 22 * 22
         assert "to go" in explorer.left.value and explorer.stop.disabled and explorer.bar.value == done
         explorer.start.click()
+        await asyncio.sleep(0.15)
         assert explorer.result.done > done
         explorer.controls["patch"].value = 64  # moving a control stops the sweep, too
         await asyncio.sleep(0.1)
@@ -1054,8 +1055,8 @@ def test_occlusion_stop_really_stops_and_start_goes_on(net):
 def test_occlusion_in_a_kernel_runs_between_cells_and_can_be_stopped_and_interrupted(root):
     cells = [
         "import vizhelpers as vh; e = vh.explore_occlusion(vh.load_model('squeezenet1_1'), 'koala')\n"
-        "e.set(stride=4); e.start.click(); first = e.result.done",
-        "import asyncio; await asyncio.sleep(0.5)",
+        "e.set(stride=4); e.start.click()",
+        "import asyncio; await asyncio.sleep(0.5); first = e.result.done; await asyncio.sleep(0.3)",
         "e.stop.click(); second = e.result.done",
         "await asyncio.sleep(0.5); third = e.result.done",
         "assert 0 < first < second == third < e.result.total, (first, second, third, e.result.total)",
@@ -1063,7 +1064,7 @@ def test_occlusion_in_a_kernel_runs_between_cells_and_can_be_stopped_and_interru
         "asyncio.get_running_loop().call_later(0.3, os.kill, os.getpid(), signal.SIGINT)",
         "fourth = e.result.done; await asyncio.sleep(0.5)\n"
         "assert third < fourth == e.result.done < e.result.total, (third, fourth, e.result.done)\n"
-        "assert not e._running and not e.start.disabled",
+        "assert not e.turn and not e.start.disabled",
     ]
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
     client = NotebookClient(book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(root)}})
@@ -1118,7 +1119,7 @@ def test_synthesis_stops_and_goes_on(net):
         await asyncio.sleep(0.1)
         assert explorer.job.done == stopped and 3 <= stopped < 40
         explorer.start.click()
-        while explorer._running:
+        while explorer.turn:
             await asyncio.sleep(0.01)
         return explorer.result
 
