@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.explore.base import LIVE, STYLE, Explorer, Html, Pictures, Stepwise, parts_of, search_for, slide
+from vizhelpers.explore.base import LIVE, STYLE, Explorer, Pictures, Stepwise, parts_of, search_for, slide
 from vizhelpers.methods.embedding import Embedding
 from vizhelpers.methods.gradients import deconvnet_gradient, guided_backprop
 from vizhelpers.methods.scoreboard import BASELINES, METHODS
@@ -97,12 +97,12 @@ def test_a_move_draws_once_also_where_it_clips_another_slider():
 
 def test_choices_may_come_with_a_value_and_a_control_that_does_not_act_is_grey_and_none():
     explorer = Explorer(
-        lambda how, grain: (Html(f"<b>{how}</b>"), {}, {"how": grain}), how=["plain", "noisy"],
+        lambda how, grain: (how, {}, {"how": grain}), how=["plain", "noisy"],
         grain=slide(lambda how: (range(5), 4 if how == "noisy" else 1), slow=True, acts=lambda how: how == "noisy"),
     )  # fmt: skip
     how, grain = explorer.controls["how"], explorer.controls["grain"]
     assert (grain.value, grain.disabled, grain.continuous_update) == (1, True, False)
-    assert explorer.result == (None, None) and explorer.text.value == "<b>plain</b>"
+    assert explorer.result == (None, None) and explorer.text.value == "plain"
     how.value = "noisy"
     assert (grain.value, grain.disabled) == (4, False) and explorer.result.how == explorer.result.grain == 4
 

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib.metadata import version
@@ -29,13 +29,12 @@ from ..device import info_of
 from ..hooks import resolve_layer
 from ..images import load_image, named, to_input, upsampled
 from ..methods.activations import channel_response
-from ..render import coloured, overlay, row, strongest, to_picture, to_png
+from ..render import coloured, draw_box, overlay, row, strongest, to_picture, to_png
 from ..targets import Neuron, categories, class_index, has_classes, predict
 
 # A readout and a drop-down as wide as what they say, and a place for errors that the page does not jump at.
 STYLE = """<style>.vizhelpers-explorer .widget-readout {max-width: none; width: auto; white-space: nowrap}
 .vizhelpers-explorer .widget-dropdown, .vizhelpers-explorer .widget-text {width: auto; min-width: 300px}</style>"""
-LARGEST = 20 * 2**20  # bytes of an own photograph
 OWN = ("layer", "channel")  # controls that each of several nets has for itself
 LIVE: WeakSet["Explorer"] = WeakSet()
 Map = namedtuple("Map", "values top draw")  # a picture `draw(top)`, `top` its strongest colour; `(h,w)` to be read
@@ -53,10 +52,6 @@ def tinted(a, like=None, *, side: int, blocks: int = 1, colours: str = "inferno"
         return Map(a, like[1], lambda top: coloured(a, colours, side, scale=(like[0], top)))
     top = strongest(a if like is None else like, blocks)
     return Map(a, top, lambda top: coloured(a, colours, side, scale=top, blocks=blocks))
-
-
-class Html(str):
-    """Text of an explorer that is HTML already, every name in it escaped."""
 
 
 def _safe(text) -> str:
@@ -115,7 +110,7 @@ class Explorer(W.VBox):
         self.look, self.wait, self.lock, self.moving = look, wait, threading.RLock(), False
         self.leader, self.family, self.nets = self, {"": self}, nets or {}  # the first leads
         self.result = self.now = None
-        self.images, self.good, self.at, self.rows, self.controls = [], [], {}, {}, {}
+        self.images, self.good, self.at, self.rows, self.controls = [], {}, {}, {}, {}
         self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
         self.pictures = W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         for name, control in controls.items():
@@ -175,24 +170,22 @@ class Explorer(W.VBox):
         """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
         with self._alone():
             if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
-                self.note.value = STYLE + html.escape(self.wait)
+                self.note.value = STYLE + self.wait
             try:
                 self._move(values)
                 self.draw()
             except BaseException:
-                for control, key, value in self.good:
-                    stretch(control, value) if key == "max" else setattr(control, key, value)
+                Explorer._move(self, dict(self.good))
                 self._lead()
                 raise
-            self.good = [(control, key, getattr(control, key)) for control in self.controls.values()
-                         for key in ("options", "max", "value", "disabled") if hasattr(control, key)]  # fmt: skip
+            self.good = self._of(self.controls)
             self.note.value = STYLE
 
     def _move(self, values: dict) -> None:
         moved = set() if self.now else set(self.controls)
         for name, control in self.controls.items():
-            if hasattr(control, "ask") and moved & set(signature(control.ask).parameters):
-                choices, value = control.ask(**self._of(control.ask))
+            if hasattr(control, "ask") and moved & set(named_by(control.ask)):
+                choices, value = control.ask(**self._of(named_by(control.ask)))
                 if isinstance(choices, range):
                     stretch(control, choices[-1])
                 else:
@@ -201,22 +194,19 @@ class Explorer(W.VBox):
             if name in values:
                 control.value = control.take(values[name]) if hasattr(control, "take") else values[name]
                 moved.add(name)
+            if acts := getattr(control, "acts", None):
+                control.disabled = not acts(**self._of(named_by(acts)))
 
-    def _of(self, function: Callable) -> dict:
-        """The values of the controls that a function names."""
-        return {name: self.controls[name].value for name in signature(function).parameters}
+    def _of(self, names: Iterable[str]) -> dict:
+        return {name: self.controls[name].value for name in names}
 
     def draw(self) -> None:
-        values = {}
-        for name, control in self.controls.items():
-            acts = getattr(control, "acts", None)
-            control.disabled = bool(acts) and not acts(**self._of(acts))
-            values[name] = None if control.disabled else control.value
+        values = {name: None if control.disabled else control.value for name, control in self.controls.items()}
         text, shown, numbers = self.look(**values)
         self._lead()
         self.shown, values = shown, values | numbers
         self.now = self.result = namedtuple("Result", values)(**values)
-        self.text.value = text if isinstance(text, Html) else _safe(text)
+        self.text.value = _safe(text)
         if self.leader is self or not self.leader.moving:
             self.leader.paint()
 
@@ -256,16 +246,15 @@ class Explorer(W.VBox):
             self.readers.layout.display, self.read.value = None if reading else "none", _safe("\n".join(lines))
 
     def _marked(self, picture: Image.Image, values, words: str) -> tuple[Image.Image, str]:
-        """The picture with a ring at the place that the sliders row and column mean, and what its map is there."""
+        """The picture with a frame at the place that the sliders row and column mean, and what its map is there."""
         (h, w), shares = _first(values).shape, [(c.value + 0.5) / (c.max + 1) for c in self.at.values()]
         r, c = int(shares[0] * h), int(shares[1] * w)
         where = f"row {r}, column {c} of {h} x {w}"
         if isinstance(values, dict):  # many maps on one sheet
             return picture, f"{where}: " + ", ".join(f"{name} {float(a[r, c]):.4g}" for name, a in values.items())
-        picture = to_picture(picture)
-        x, y = (c + 0.5) / w * picture.width, (r + 0.5) / h * picture.height
-        for radius, colour in ((7, "black"), (6, "white"), (5, "black")):
-            ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+        x, y = int((c + 0.5) / w * picture.width), int((r + 0.5) / h * picture.height)
+        picture = draw_box(draw_box(picture, (y - 7, x - 7, y + 7, x + 7), colour="black"),
+                           (y - 5, x - 5, y + 5, x + 5), colour="white")  # fmt: skip
         return picture, f"{words}, {where}: {float(values[r, c]):.4g}"
 
     def still(self) -> Image.Image:
@@ -381,6 +370,11 @@ def _first(values):
     return next(iter(values.values())) if isinstance(values, dict) else values
 
 
+def named_by(function: Callable) -> list[str]:
+    """The controls that a function names."""
+    return [*signature(function).parameters]
+
+
 class Stepwise(Explorer):
     """An explorer of long work with Start, Stop and a bar: one step at a time between the page's events.
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
@@ -412,7 +406,7 @@ class Stepwise(Explorer):
         if self.turn:
             return
         if self.job is None or self.job.done == self.job.total:
-            self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
+            self.job, self.spent = self.make(**self._of(named_by(self.make))), 0.0  # seconds in the job's steps
         self.turn = turn = object()
         self._buttons()
         loop = self.loop if self.loop and self.loop.is_running() else asyncio._get_running_loop()
@@ -527,8 +521,8 @@ class Pictures(W.Dropdown):
         self.upload.set_trait("value", type(self.upload.value)())
         last = [*(files.values() if isinstance(files, Mapping) else files)][-1]
         name, content = last.get("metadata", last)["name"], bytes(last["content"])
-        if len(content) > LARGEST:
-            raise ValueError(f"{name} has {len(content) / 2**20:.0f} MB; a picture may have {LARGEST // 2**20}.")
+        if len(content) > 20 * 2**20:
+            raise ValueError(f"{name} has {len(content) / 2**20:.0f} MB; a picture may have 20.")
         try:
             image = load_image(content)
         except ValueError as error:

@@ -1,14 +1,12 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
-import html
 from collections import Counter
 from dataclasses import replace
 from functools import cache, lru_cache
 
 import ipywidgets as W
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
@@ -20,7 +18,7 @@ from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
 from ..render import note, probability_bars, to_picture
 from ..targets import Neuron, categories, class_index, probabilities, settled
-from .base import Explorer, Html, Pictures, Stepwise, by_name, explores, private, slide, tinted
+from .base import Explorer, Pictures, Stepwise, by_name, explores, private, slide, tinted
 
 SIDE = 224  # of each picture on the page, in pixels
 
@@ -80,7 +78,7 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
     def look(run, picture, patch, stride, fill):
         sweep = run.job or make(picture, patch, stride, fill)
         maps, x = sweep.result(), sweep.x
-        words = [f"<b>{html.escape(labels[asked(picture)])}</b>", f"{sweep.done} of {sweep.total} positions"]
+        words = [labels[asked(picture)], f"{sweep.done} of {sweep.total} positions"]
         known, low, high, worst = maps.logit[0].flatten()[: sweep.done].cpu(), 0.0, 1.0, len(maps.boxes) // 2
         if sweep.done:
             low, high, worst = float(known.min()), float(known.max()), int(known.argmin())
@@ -94,7 +92,7 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
                  f"logit (dark {low:.1f}, bright {high:.1f})": tinted(maps.logit[0], (low, high), **how),
                  "the winner": winner}  # fmt: skip
         numbers = {"maps": maps, "done": sweep.done, "total": sweep.total}
-        return Html(f"{' | '.join(words)}<br>the winner: {legend}"), shown, numbers
+        return f"{' | '.join(words)}\nthe winner: {legend}", shown, numbers
 
     explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
                         stride=slide(range(4, 65, 4), stride, slow=True),
@@ -104,13 +102,14 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
 
 
 def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """A colour for each winning class, the most frequent first, and the legend as HTML."""
+    """A colour for each winning class, the most frequent first, and what the colours mean."""
     a, frequent = winner.cpu().numpy(), Counter(winner[winner >= 0].tolist()).most_common()
     picture, legend = np.full((*a.shape, 3), 235, np.uint8), []
     picture[a >= 0] = 120
-    for colour, (number, _) in zip(matplotlib.colormaps["tab10"].colors[:9], frequent, strict=False):
-        picture[a == number] = np.multiply(colour, 255)
-        legend.append(f"<span style='color:{to_hex(colour)}'>&#9632;</span> {html.escape(labels[number])}")
+    colours = "blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan"
+    for colour, (number, _) in zip(colours, frequent, strict=False):
+        picture[a == number] = np.multiply(to_rgb(f"tab:{colour}"), 255)
+        legend.append(f"{colour} {labels[number]}")
     picture = ImageOps.scale(Image.fromarray(picture), SIDE / len(a), Image.Resampling.NEAREST)
     return picture, ", ".join(legend) + (", others grey" if len(frequent) > 9 else "")
 
@@ -119,7 +118,7 @@ def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, st
 def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int = 96) -> Stepwise:
     """Slide over the shipped gallery of what filters and classes want, and grow any of them anew while you watch.
     `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` of what grows is by default 128 on a CPU, else 224.
-    `.result` is `(layer, picture, seed, channel, dream, live, history, done, total)`, `live` an image. Lesson 10."""
+    `.result` has also `channel`, `dream`, `live` (an image), `history`, `done` and `total`. Lesson 10."""
     (net,), layers = by_name(model), {}
     for row in dreams():
         if row.net == net:
@@ -157,9 +156,8 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
 
 def explore_style(contents, styles, *, net=None, size: int | None = None, steps: int = 45, **options) -> Stepwise:
     """Choose a picture, a painting and the content's weight, press Start and watch; Stop keeps what there is.
-    Both are names, pictures, or name -> picture; `size` is the shorter side, by default 144 on a CPU, else 384 pixels;
-    `options` are of `style_transfer`. `.result` is `(picture, painting, content, start, image, done, total, losses)`,
-    `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or None. Lesson 11."""
+    `size` is the shorter side, by default 144 on a CPU, else 384 pixels; `options` are of `style_transfer`. `.result`
+    has also `image` `(3,H,W)` in 0..1, `done`, `total` and `losses` `(T,)` or None. Lesson 11."""
     contents, styles, net = Pictures(contents), Pictures(styles), private(default_net() if net is None else net)
     size = size or (144 if device_of(net).type == "cpu" else 384)
 

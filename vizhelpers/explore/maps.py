@@ -21,8 +21,8 @@ from .base import Classes, Explorer, Map, Pictures, explores, laid, slide, tinte
 @explores
 def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, steps: int = 32) -> Explorer:
     """Saliency, SmoothGrad, gradient x input, and Integrated Gradients as a walk from black. Lesson 05.
-    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` is `(picture, target,
-    method, noise, samples, point, map, path)`, a path's points (share, score, attributed)."""
+    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` has also `map` and
+    `path`, the way's points (share, score, attributed)."""
     pictures = Pictures(images, model)
     asked = Classes(model, pictures, layer_names(model, nn.Conv2d)[-1])
 
@@ -45,41 +45,40 @@ def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, step
                  f"{method}, {words}": tinted(maps[k].cpu(), whole, side=320, **how)}  # fmt: skip
         said = f"strongest {float(whole.abs().max()):.3g}"
         if walk:
-            here, all_of_it = walk[k], walk[-1].score - walk[0].score
+            here, whole_way = walk[k], walk[-1].score - walk[0].score
             said = (f"{here.share:.0%} of the way: score {here.score:.2f}, attributed so far {here.attributed:.2f} | "
-                    f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {all_of_it:.2f}: {steps} points")  # fmt: skip
+                    f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {whole_way:.2f}: {steps} points")
         return f"{method} for {asked.label}: {said}", shown, {"map": whole, "path": walk or []}
 
     smooth = dict(slow=True, acts=lambda method: method == "SmoothGrad")
-    return Explorer(
-        look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
-        method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
-        noise=slide([n / 20 for n in range(11)], 0.05, **smooth), samples=slide(range(1, 65), 8, **smooth),
-        point=slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True),
-    )  # fmt: skip
+    point = slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True)
+    return Explorer(look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
+                    method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
+                    noise=slide([n / 20 for n in range(11)], 0.05, **smooth),
+                    samples=slide(range(1, 65), 8, **smooth), point=point)  # fmt: skip
 
 
 @explores
 def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -> Explorer:
     """The picture and what the three ReLU rules make of it, for a class or for a channel of any layer. Lesson 07.
-    `classes` are by default the two most probable of every picture. `.result` is `(picture, explain, layer, channel,
-    part, colour, target, gradients)`, the target a label or a `Neuron`."""
+    `classes`: by default the two most probable of every picture. `.result` has also `target` and `gradients`."""
     pictures, by_channel = Pictures(images, model), "a channel (sliders)"
     layers, first = list(layers or layer_names(model, nn.Conv2d)), pictures()
     if classes is None and has_classes(model, first):
         classes = [p.label for name in pictures.images for p in predict(model, pictures(name), top=2)]
     channels = cache(lambda layer: (range(activations(model, first, layer).shape[1]), None))
     how = dict(slow=True, acts=lambda explain: explain == by_channel)
-    rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
 
     @lru_cache(60)  # 3 x 0.6 MB each
     def found(picture, wanted):
+        rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
         with quiet():  # a silent target: the text says so
             return {rule: method(model, pictures(picture), wanted)[0].cpu() for rule, method in rules.items()}
 
     def look(picture, explain, layer, channel, part, colour):
-        target = Neuron(layer, channel) if explain == by_channel else explain
-        what = f"{layer}, mean of channel {channel}" if explain == by_channel else explain
+        target, what = explain, explain
+        if explain == by_channel:
+            target, what = Neuron(layer, channel), f"{layer}, mean of channel {channel}"
         gradients, shown = found(picture, target), {picture: to_picture(to_display(pictures(picture), model), side=224)}
         for rule, g in gradients.items():
             drawn = gradient_picture(g, part=part, grey=colour == "grey")
@@ -87,11 +86,9 @@ def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -
         text = f"{what} | {part} values, each on its own scale, {'grey' if part == 'all' else 'black'} is 0"
         return text, shown, {"target": target, "gradients": gradients}
 
-    return Explorer(
-        look, picture=pictures, explain=[*dict.fromkeys(classes or ()), by_channel],
-        layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
-        part=["all", "positive", "negative"], colour=["RGB", "grey"],
-    )  # fmt: skip
+    return Explorer(look, picture=pictures, explain=[*dict.fromkeys(classes or ()), by_channel],
+                    layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
+                    part=["all", "positive", "negative"], colour=["RGB", "grey"])  # fmt: skip
 
 
 @explores
@@ -138,8 +135,7 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
 @explores
 def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explorer:
     """Every method on one picture and class: red speaks for it, blue against. Lesson 08. With the scale "one for all" a
-    colour is the same share of the sum of a map's magnitudes everywhere, a spread map turns pale. `.result` is
-    `(picture, target, scale, raw, maps, reasons)`, each of the last three by method."""
+    colour is the same share of a map's sum everywhere; `.result` has also `raw`, `maps` and `reasons`, by method."""
     pictures = Pictures(image, model)
     asked = Classes(model, pictures, map_layers(model, pictures())[-1])
     found = lru_cache(8)(lambda picture, target: laboratory(model, pictures(picture), target))
