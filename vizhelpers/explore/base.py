@@ -11,7 +11,6 @@ import textwrap
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib.metadata import version
 from inspect import signature
@@ -140,8 +139,7 @@ class Explorer(W.VBox):
             for control in (self.reading, *self.at.values()):
                 control.observe(lambda _: self.moving or self.said(self.paint), "value")
 
-    @contextmanager
-    def _alone(self):
+    def said(self, action: Callable, *values) -> None:
         """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself.
         No front end shows the exceptions of a control's action, so the page says them, too, until the next good one."""
         with self.lock:
@@ -149,37 +147,35 @@ class Explorer(W.VBox):
             try:
                 if not before:
                     self.note.value = STYLE
-                yield
+                action(*values)
             except Exception as error:
                 self.note.value = f"{STYLE}<b>{type(error).__name__}</b>: {_safe(error)}"
                 raise
             finally:
                 self.moving = before
 
-    def said(self, action: Callable[[], object]) -> None:
-        with self._alone():
-            action()
-
     def _moved(self, find: Callable[[object], dict], change) -> None:
         with self.lock:  # another thread's action ends first; one of this thread is what moves the control
             value = change.new.strip() if isinstance(change.new, str) else change.new
-            if not self.moving:
-                self.said(lambda: value in ("", (), {}) or self.set(**find(value)))  # "": emptied to type another name
+            if not self.moving and value not in ("", (), {}):  # "": emptied to type another name
+                self.said(lambda: self.set(**find(value)))
 
     def set(self, **values) -> None:
         """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
-        with self._alone():
-            if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
-                self.note.value = STYLE + self.wait
-            try:
-                self._move(values)
-                self.draw()
-            except BaseException:
-                Explorer._move(self, dict(self.good))
-                self._lead()
-                raise
-            self.good = self._of(self.controls)
-            self.note.value = STYLE
+        self.said(self._set, values)
+
+    def _set(self, values: dict) -> None:
+        if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
+            self.note.value = STYLE + self.wait
+        try:
+            self._move(values)
+            self.draw()
+        except BaseException:
+            Explorer._move(self, dict(self.good))
+            self._lead()
+            raise
+        self.good = self._of(self.controls)
+        self.note.value = STYLE
 
     def _move(self, values: dict) -> None:
         moved = set() if self.now else set(self.controls)
@@ -294,7 +290,7 @@ class Explorer(W.VBox):
             one.controls["picture"].images = self.controls["picture"].images
             own = [box for key, box in one.rows.items() if key in OWN]
             parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *own, one.text, one.pictures]
-            sides.append(W.VBox(parts, layout=W.Layout(max_width="480px")))  # two have room beside each other
+            sides.append(W.VBox(parts, layout=W.Layout(max_width="410px")))  # two have room beside each other
         common = [box for key, box in self.rows.items() if key not in OWN]
         self.children = [*common, self.note, W.HBox(sides, layout=W.Layout(flex_flow="row wrap")), self.tools]
         self.family = family
@@ -394,12 +390,20 @@ class Stepwise(Explorer):
         super()._move(values)
         self.job = self.turn = None
 
+    def said(self, action: Callable, *values) -> None:
+        try:
+            super().said(action, *values)
+        except BaseException:  # an error ends what runs, too
+            self.turn = None
+            raise
+        finally:
+            self.start.disabled, self.stop.disabled = bool(self.turn), not self.turn
+
     def draw(self) -> None:
         super().draw()
         done, total = (self.job.done, self.job.total) if self.job else (0, 1)
         self.bar.max, self.bar.value = total, done
         self.left.value = f"about {self.spent / done * (total - done):.1f} s to go" if 0 < done < total else ""
-        self._buttons()
 
     def begin(self, at_once: bool = False) -> None:
         """Go on from where the job stands, with a new one when it is complete."""
@@ -408,7 +412,6 @@ class Stepwise(Explorer):
         if self.job is None or self.job.done == self.job.total:
             self.job, self.spent = self.make(**self._of(named_by(self.make))), 0.0  # seconds in the job's steps
         self.turn = turn = object()
-        self._buttons()
         loop = self.loop if self.loop and self.loop.is_running() else asyncio._get_running_loop()
         if loop and not at_once:
             asyncio.run_coroutine_threadsafe(self._steps(turn), loop)  # the loop of cells: never beside a cell
@@ -421,7 +424,7 @@ class Stepwise(Explorer):
         while turn is self.turn:
             if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a kernel between two cells
                 signal.signal(signal.SIGINT, interrupt)
-            self.said(partial(self._step, turn))
+            self.said(self._step, turn)
             await asyncio.sleep(0.02)
         if self.rows and not self.turn:  # interrupted, perhaps
             self.said(self.halt)
@@ -435,20 +438,12 @@ class Stepwise(Explorer):
         if turn is not self.turn:  # stopped by another thread just now
             return
         begun = perf_counter()
-        try:
-            self.job.step()
-        except BaseException:
-            self.turn = None
-            self._buttons()
-            raise
+        self.job.step()
         self.spent += perf_counter() - begun
         if self.job.done == self.job.total:
             self.turn = None
         if self.job.done % self.every == 0 or not self.turn:
             self.draw()
-
-    def _buttons(self) -> None:
-        self.start.disabled, self.stop.disabled = bool(self.turn), not self.turn
 
 
 def interrupt(*_) -> None:

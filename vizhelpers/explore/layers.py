@@ -39,22 +39,18 @@ def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spect
     nets, pictures = by_name(models), Pictures(image)
     layers = {name: first_layer(model)[1] for name, model in nets.items()}
 
-    @cache
-    def known(net):
-        weights = layers[net].weight.detach().float().cpu()
-        return weights, spectrum(weights, spectrum_size), *orientation(weights), colourfulness(weights)
-
     @lru_cache(8)
-    def responses(net, picture):
+    def known(net, picture):
+        w = layers[net].weight.detach().float().cpu()
         with torch.no_grad():
-            return layers[net](to_input(pictures.images[picture], nets[net]))[0].float().cpu()
+            response = layers[net](to_input(pictures.images[picture], nets[net]))[0].float().cpu()
+        return w, spectrum(w, spectrum_size), *orientation(w), colourfulness(w), response
 
     def enlarged(picture):
         return ImageOps.scale(picture, max(1, 224 // max(picture.size)), Image.Resampling.NEAREST)
 
     def look(picture, net, filter):
-        w, spectra, angle, clarity, colour = (values[filter] for values in known(net))
-        response = responses(net, picture)[filter]
+        w, spectra, angle, clarity, colour, response = (values[filter] for values in known(net, picture))
         top = float(response.abs().max())
         text = (f"{net}, filter {filter}: direction {float(angle):.0f}° (clarity {float(clarity):.2f}), "
                 f"colour share {float(colour):.2f}, strongest response {top:.2f}")  # fmt: skip

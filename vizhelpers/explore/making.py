@@ -97,7 +97,7 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
     explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
                         stride=slide(range(4, 65, 4), stride, slow=True),
                         fill=["grey", "black", "white", "blurred"])  # fmt: skip
-    explorer.begin(at_once=True)  # so that there is something to see before the first click
+    explorer.said(explorer.begin, True)  # so that there is something to see before the first click
     return explorer
 
 

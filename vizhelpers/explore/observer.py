@@ -119,9 +119,9 @@ class explore_observer(Explorer):
         self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.note, self.text,
                          W.HBox([self.trial, grid]), self.pictures, self.tools]  # fmt: skip
         self.start.on_click(lambda _: self.said(self.next))
-        self.pause.on_click(lambda _: self.said(lambda: self.next(pause=True)))
+        self.pause.on_click(lambda _: self.said(self.next, True))
         for name, button in self.choices.items():
-            button.on_click(lambda _, name=name: self.said(lambda: self.choose(name)))
+            button.on_click(lambda _, name=name: self.said(self.choose, name))
 
     def load(self, observer: str) -> None:
         """The observer's trials, without those that his file already answers."""
