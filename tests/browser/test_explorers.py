@@ -127,10 +127,11 @@ class Walk:
 
         def stands(below: float, least: float = low) -> bool:
             """Whether the slider, which may be drawn anew, comes to stand in a range."""
-            end = time.monotonic() + 5
-            while not (held := least <= float(handle.get_attribute("aria-valuenow")) < below) and time.monotonic() < end:
+            end, now = time.monotonic() + 5, least - 1
+            while not least <= now < below and time.monotonic() < end:
                 self.page.wait_for_timeout(30)
-            return held and "Error" not in self.note()
+                now = float(handle.get_attribute("aria-valuenow"))
+            return least <= now < below and "Error" not in self.note()
 
         handle.focus()
         self.page.keyboard.press("End")
