@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial, wraps
 from importlib.metadata import version
 from inspect import signature
@@ -174,14 +174,14 @@ class Explorer(W.VBox):
             Explorer._move(self, dict(self.good))
             self._lead()
             raise
-        self.good = self._of(self.controls)
+        self.good = {name: control.value for name, control in self.controls.items()}
         self.note.value = STYLE
 
     def _move(self, values: dict) -> None:
         moved = set() if self.now else set(self.controls)
         for name, control in self.controls.items():
-            if hasattr(control, "ask") and moved & set(named_by(control.ask)):
-                choices, value = control.ask(**self._of(named_by(control.ask)))
+            if hasattr(control, "ask") and moved & set(signature(control.ask).parameters):
+                choices, value = control.ask(**self._of(control.ask))
                 if isinstance(choices, range):
                     stretch(control, choices[-1])
                 else:
@@ -191,10 +191,11 @@ class Explorer(W.VBox):
                 control.value = control.take(values[name]) if hasattr(control, "take") else values[name]
                 moved.add(name)
             if acts := getattr(control, "acts", None):
-                control.disabled = not acts(**self._of(named_by(acts)))
+                control.disabled = not acts(**self._of(acts))
 
-    def _of(self, names: Iterable[str]) -> dict:
-        return {name: self.controls[name].value for name in names}
+    def _of(self, function: Callable) -> dict:
+        """The values of the controls that a function names."""
+        return {name: self.controls[name].value for name in signature(function).parameters}
 
     def draw(self) -> None:
         values = {name: None if control.disabled else control.value for name, control in self.controls.items()}
@@ -366,11 +367,6 @@ def _first(values):
     return next(iter(values.values())) if isinstance(values, dict) else values
 
 
-def named_by(function: Callable) -> list[str]:
-    """The controls that a function names."""
-    return [*signature(function).parameters]
-
-
 class Stepwise(Explorer):
     """An explorer of long work with Start, Stop and a bar: one step at a time between the page's events.
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
@@ -410,7 +406,7 @@ class Stepwise(Explorer):
         if self.turn:
             return
         if self.job is None or self.job.done == self.job.total:
-            self.job, self.spent = self.make(**self._of(named_by(self.make))), 0.0  # seconds in the job's steps
+            self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
         self.turn = turn = object()
         loop = self.loop if self.loop and self.loop.is_running() else asyncio._get_running_loop()
         if loop and not at_once:
