@@ -168,4 +168,4 @@ def test_the_stimulus_browser_walks_everything():
 def test_the_chart_of_the_nets_stands_there_from_the_start(tmp_path):
     nets = {"all texture": vh.count_decisions([(s.shape, s.texture, s.texture) for s in vh.cue_stimuli()])}
     one = vh.explore_observer(nets, observer="ada", trials=9, folder=tmp_path)
-    assert one.nets == nets and Image.open(io.BytesIO(one.images[0].value)).width == 640
+    assert one.others == nets and Image.open(io.BytesIO(one.images[0].value)).width == 640

@@ -118,9 +118,9 @@ def _end(process: subprocess.Popen) -> None:
 
 
 @contextlib.contextmanager
-def page_on(folder: Path, notebook: str, log: str, front: str = "doc/tree") -> Iterator:
-    """A page with a notebook of the folder in a JupyterLab of its own; page.folder, page.outside, page.errors.
-    `front` is "doc/tree" for JupyterLab's page, "notebooks" for Notebook 7's.
+def pages_on(folder: Path, log: str) -> Iterator:
+    """A JupyterLab of its own on a folder: a function of a notebook's name and a front end that opens a page with it,
+    "doc/tree" for JupyterLab's page, "notebooks" for Notebook 7's; page.folder, page.outside, page.errors.
 
     Chromium is headless; `outside` collects the requests that leave this machine, `errors` what scripts throw.
     """
@@ -129,14 +129,25 @@ def page_on(folder: Path, notebook: str, log: str, front: str = "doc/tree") -> I
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with server(folder, log=SCREENSHOTS / log) as (base, token), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path(), headless=True, args=CHROMIUM_ARGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 1050})
-        page.folder, page.outside, page.errors = folder, [], []
         inside = (base, base.replace("http", "ws"), "data:", "blob:")
-        page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
-        page.on("pageerror", lambda e: page.errors.append(str(e)))
-        open_notebook(page, base, token, notebook, front)
-        yield page
+
+        def open_page(notebook: str, front: str = "doc/tree"):
+            page = browser.new_page(viewport={"width": 1200, "height": 1050})
+            page.folder, page.outside, page.errors = folder, [], []
+            page.on("request", lambda r: None if r.url.startswith(inside) else page.outside.append(r.url))
+            page.on("pageerror", lambda e: page.errors.append(str(e)))
+            open_notebook(page, base, token, notebook, front)
+            return page
+
+        yield open_page
         browser.close()
+
+
+@contextlib.contextmanager
+def page_on(folder: Path, notebook: str, log: str) -> Iterator:
+    """A page with a notebook of the folder in a JupyterLab of its own; see pages_on."""
+    with pages_on(folder, log) as open_page:
+        yield open_page(notebook)
 
 
 def write_notebook(path: Path, cells: list[str]) -> None:

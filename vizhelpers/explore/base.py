@@ -11,7 +11,6 @@ import textwrap
 import threading
 from collections import namedtuple
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib.metadata import version
 from inspect import signature
@@ -29,13 +28,12 @@ from ..device import info_of
 from ..hooks import resolve_layer
 from ..images import load_image, named, to_input, upsampled
 from ..methods.activations import channel_response
-from ..render import coloured, overlay, row, strongest, to_picture, to_png
+from ..render import coloured, draw_box, overlay, row, strongest, to_picture, to_png
 from ..targets import Neuron, categories, class_index, has_classes, predict
 
 # A readout and a drop-down as wide as what they say, and a place for errors that the page does not jump at.
 STYLE = """<style>.vizhelpers-explorer .widget-readout {max-width: none; width: auto; white-space: nowrap}
 .vizhelpers-explorer .widget-dropdown, .vizhelpers-explorer .widget-text {width: auto; min-width: 300px}</style>"""
-LARGEST = 20 * 2**20  # bytes of an own photograph
 OWN = ("layer", "channel")  # controls that each of several nets has for itself
 LIVE: WeakSet["Explorer"] = WeakSet()
 Map = namedtuple("Map", "values top draw")  # a picture `draw(top)`, `top` its strongest colour; `(h,w)` to be read
@@ -47,14 +45,12 @@ def laid(a, picture) -> Map:
     return Map(a, top, lambda top: overlay(picture, a, top=top))
 
 
-def tinted(a, whole=None, *, side: int, blocks: int = 1, colours: str = "inferno") -> Map:
-    """A map `(h,w)` in colours, on the scale of itself or of a `whole` one."""
-    top = strongest(a if whole is None else whole, blocks)
+def tinted(a, like=None, *, side: int, blocks: int = 1, colours: str = "inferno") -> Map:
+    """A map `(h,w)` in colours, on its own scale, that of another one or from a lowest to a highest value."""
+    if isinstance(like, tuple):
+        return Map(a, like[1], lambda top: coloured(a, colours, side, scale=(like[0], top)))
+    top = strongest(a if like is None else like, blocks)
     return Map(a, top, lambda top: coloured(a, colours, side, scale=top, blocks=blocks))
-
-
-class Html(str):
-    """Text of an explorer that is HTML already, every name in it escaped."""
 
 
 def _safe(text) -> str:
@@ -70,9 +66,13 @@ def private(net: nn.Module) -> nn.Module:
         return net
 
 
-def weights_of(nets: Mapping[str, nn.Module]) -> dict[str, str]:
-    return {str(name): getattr(info_of(net), "weights", "") or "weights of unknown origin"
-            for name, net in nets.items()}  # fmt: skip
+def by_name(models) -> dict[str, nn.Module]:
+    """Nets by name, from a mapping or one net."""
+    single = not isinstance(models, Mapping)
+    nets = {getattr(info_of(models), "name", type(models).__name__): models} if single else dict(models)
+    if not nets:
+        raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
+    return nets
 
 
 def explores(explore: Callable) -> Callable:
@@ -80,26 +80,18 @@ def explores(explore: Callable) -> Callable:
     what they have in common, each keeps its layer and channel."""
     @wraps(explore)
     def call(model, *args, **options):
-        nets = model if isinstance(model, Mapping) else {getattr(info_of(model), "name", type(model).__name__): model}
-        if not nets:
-            raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
-        family = {}
+        nets, family = by_name(model), {}
         for name, net in nets.items():
-            wishes = {key: _by_name(net, value) for key, value in options.items()}
-            family[str(name)] = explore(private(net), *(_by_name(net, value) for value in args), **wishes)
+            if isinstance(options.get("layers"), list | tuple):  # by names: the copy has modules of its own
+                options["layers"] = [resolve_layer(net, layer)[0] for layer in options["layers"]]
+            family[str(name)] = explore(private(net), *args, **options)
         first = next(iter(family.values()))
-        first.sources = weights_of(nets)
+        first.nets = nets
         if len(family) > 1:
             first.lead(family)
         return first
 
     return call
-
-
-def _by_name(net: nn.Module, value):
-    """Layers that are given as modules by their names: those of the copy are others."""
-    modules = isinstance(value, list | tuple) and any(isinstance(one, nn.Module) for one in value)
-    return [resolve_layer(net, one)[0] for one in value] if modules else value
 
 
 class Explorer(W.VBox):
@@ -114,46 +106,40 @@ class Explorer(W.VBox):
         for old in [one for one in LIVE if self.cell and one.cell == self.cell and one.run != self.run]:
             old.close()
         LIVE.add(self)
-        self.look, self.wait, self.took, self.lock, self.moving = look, wait, 0.0, threading.RLock(), False
-        self.leader, self.family, self.sources = self, {"": self}, weights_of(nets or {})  # the first leads
+        self.look, self.wait, self.lock, self.moving = look, wait, threading.RLock(), False
+        self.leader, self.family, self.nets = self, {"": self}, nets or {}  # the first leads
         self.result = self.now = None
-        self.images, self.good, self.at, self.rows, self.controls = [], [], {}, {}, {}
+        self.images, self.good, self.at, self.rows, self.controls = [], {}, {}, {}, {}
         self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
         self.pictures = W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         for name, control in controls.items():
             if not isinstance(control, W.Widget):
                 control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
-            control.description = control.description or name
-            find = getattr(control, "find", None)
-            control.observe(partial(self._moved, find or (lambda value, name=name: {name: value})), "value")
-            if not find:
+            find = getattr(control, "find", lambda value, name=name: {name: value})
+            for part in {control, getattr(control, "upload", control)}:
+                part.observe(partial(self._moved, find), "value")
+            if not hasattr(control, "find"):
                 self.controls[name] = control
-            if isinstance(control, Pictures):
-                control.upload.observe(partial(self._moved, lambda files, name=name, to=control: {name: to.add(files)}),
-                                       "value")  # fmt: skip
-            self.rows[name] = control.row = W.HBox([control, *getattr(control, "beside", [])])
+            self.rows[name] = in_a_row(control, name)
             if len(getattr(control, "options", "any")) == 1 and not isinstance(control, Pictures):
                 control.row.layout.display = "none"  # there is nothing to choose
         super().__init__([*self.rows.values(), self.note, self.text, self.pictures, self.tools],
                          layout=W.Layout(align_items="flex-start"))  # fmt: skip
         self.add_class("vizhelpers-explorer")
         self.set()
-        save = W.Button(description="Save", icon="save", tooltip="the pictures as one PNG in the notebook's folder")
+        save = W.Button(description="Save", icon="save")
         save.on_click(lambda _: self.said(lambda: setattr(self.note, "value", f"{STYLE}saved: {_safe(self.save())}")))
         self.tools.children = [save]
         if any(isinstance(picture, Map) for picture in self.shown.values()):
-            self.at = {name: slide(range(2)) for name in ("row", "column")}
+            self.at = {name: slide(range(2), width="300px") for name in ("row", "column")}
             self.reading, self.read = W.ToggleButton(description="read values", icon="crosshairs"), W.HTML()
-            rows = [W.HBox([control, *control.beside]) for control in self.at.values()]
+            rows = [in_a_row(control, name) for name, control in self.at.items()]
             self.readers = W.VBox([*rows, self.read], layout=W.Layout(display="none"))
             self.tools.children = [save, self.reading, self.readers]
-            for name, control in {"": self.reading, **self.at}.items():
-                control.description, control.row = name or control.description, rows[name == "column"]
-                control.layout.width = "300px" if name else None
+            for control in (self.reading, *self.at.values()):
                 control.observe(lambda _: self.moving or self.said(self.paint), "value")
 
-    @contextmanager
-    def _alone(self):
+    def said(self, action: Callable, *values) -> None:
         """One action at a time, as JupyterLab sends messages to several threads; what it moves draws nothing itself.
         No front end shows the exceptions of a control's action, so the page says them, too, until the next good one."""
         with self.lock:
@@ -161,40 +147,35 @@ class Explorer(W.VBox):
             try:
                 if not before:
                     self.note.value = STYLE
-                yield
+                action(*values)
             except Exception as error:
                 self.note.value = f"{STYLE}<b>{type(error).__name__}</b>: {_safe(error)}"
                 raise
             finally:
                 self.moving = before
 
-    def said(self, action: Callable[[], object]) -> None:
-        with self._alone():
-            action()
-
     def _moved(self, find: Callable[[object], dict], change) -> None:
         with self.lock:  # another thread's action ends first; one of this thread is what moves the control
             value = change.new.strip() if isinstance(change.new, str) else change.new
-            if not self.moving:
-                self.said(lambda: value in ("", (), {}) or self.set(**find(value)))  # "": emptied to type another name
+            if not self.moving and value not in ("", (), {}):  # "": emptied to type another name
+                self.said(lambda: self.set(**find(value)))
 
     def set(self, **values) -> None:
         """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
-        with self._alone():
-            if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
-                last = f" ({self.took:.0f} s the last time)" if self.took > 1 else ""
-                self.note.value = STYLE + html.escape(self.wait + last)
-            try:
-                self._move(values)
-                self.draw()
-            except BaseException:
-                for control, key, value in self.good:
-                    stretch(control, value) if key == "max" else setattr(control, key, value)
-                self._lead()
-                raise
-            self.good = [(control, key, getattr(control, key)) for control in self.controls.values()
-                         for key in ("options", "max", "value", "disabled") if hasattr(control, key)]  # fmt: skip
-            self.note.value = STYLE
+        self.said(self._set, values)
+
+    def _set(self, values: dict) -> None:
+        if self.wait and not any(getattr(self.controls[name], "continuous_update", False) for name in values):
+            self.note.value = STYLE + self.wait
+        try:
+            self._move(values)
+            self.draw()
+        except BaseException:
+            Explorer._move(self, dict(self.good))
+            self._lead()
+            raise
+        self.good = {name: control.value for name, control in self.controls.items()}
+        self.note.value = STYLE
 
     def _move(self, values: dict) -> None:
         moved = set() if self.now else set(self.controls)
@@ -209,29 +190,26 @@ class Explorer(W.VBox):
             if name in values:
                 control.value = control.take(values[name]) if hasattr(control, "take") else values[name]
                 moved.add(name)
+            if acts := getattr(control, "acts", None):
+                control.disabled = not acts(**self._of(acts))
 
     def _of(self, function: Callable) -> dict:
         """The values of the controls that a function names."""
         return {name: self.controls[name].value for name in signature(function).parameters}
 
     def draw(self) -> None:
-        values, begun = {}, perf_counter()
-        for name, control in self.controls.items():
-            acts = getattr(control, "acts", None)
-            control.disabled = bool(acts) and not acts(**self._of(acts))
-            values[name] = None if control.disabled else control.value
+        values = {name: None if control.disabled else control.value for name, control in self.controls.items()}
         text, shown, numbers = self.look(**values)
         self._lead()
         self.shown, values = shown, values | numbers
         self.now = self.result = namedtuple("Result", values)(**values)
-        self.text.value = text if isinstance(text, Html) else _safe(text)
+        self.text.value = _safe(text)
         if self.leader is self or not self.leader.moving:
             self.leader.paint()
-        self.took = perf_counter() - begun
 
     def _lead(self) -> None:
         """Move what the other nets' explorers have in common with this one."""
-        common = {name: control.words() if isinstance(control, Classes) else control.value
+        common = {name: getattr(control, "words", control.value)
                   for name, control in self.controls.items() if name not in OWN}  # fmt: skip
         for other in [*self.family.values()][1:]:
             other.set(**common)
@@ -265,16 +243,15 @@ class Explorer(W.VBox):
             self.readers.layout.display, self.read.value = None if reading else "none", _safe("\n".join(lines))
 
     def _marked(self, picture: Image.Image, values, words: str) -> tuple[Image.Image, str]:
-        """The picture with a ring at the place that the sliders row and column mean, and what its map is there."""
+        """The picture with a frame at the place that the sliders row and column mean, and what its map is there."""
         (h, w), shares = _first(values).shape, [(c.value + 0.5) / (c.max + 1) for c in self.at.values()]
         r, c = int(shares[0] * h), int(shares[1] * w)
         where = f"row {r}, column {c} of {h} x {w}"
         if isinstance(values, dict):  # many maps on one sheet
             return picture, f"{where}: " + ", ".join(f"{name} {float(a[r, c]):.4g}" for name, a in values.items())
-        picture = to_picture(picture)
-        x, y = (c + 0.5) / w * picture.width, (r + 0.5) / h * picture.height
-        for radius, colour in ((7, "black"), (6, "white"), (5, "black")):
-            ImageDraw.Draw(picture).ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+        x, y = int((c + 0.5) / w * picture.width), int((r + 0.5) / h * picture.height)
+        picture = draw_box(draw_box(picture, (y - 7, x - 7, y + 7, x + 7), colour="black"),
+                           (y - 5, x - 5, y + 5, x + 5), colour="white")  # fmt: skip
         return picture, f"{words}, {where}: {float(values[r, c]):.4g}"
 
     def still(self) -> Image.Image:
@@ -282,9 +259,12 @@ class Explorer(W.VBox):
         return row([captioned(Image.open(io.BytesIO(image.value)), f"{name}: {words}".removeprefix(": "))
                     for name, one in self.family.items() for image, words in zip(one.images, one.shown, strict=True)])
 
+    _ipython_display_ = None  # ipywidgets 7 has it instead of the next one, and would show no still picture
+
     def _repr_mimebundle_(self, **kwargs):
-        still = {"image/png": base64.b64encode(to_png(self.still())).decode()}
-        return (super()._repr_mimebundle_(**kwargs) or {}) | still
+        view = dict(version_major=2, version_minor=0, model_id=self.model_id)
+        return {"text/plain": type(self).__name__, "application/vnd.jupyter.widget-view+json": view,
+                "image/png": base64.b64encode(to_png(self.still())).decode()}  # fmt: skip
 
     def save(self, path: str | Path | None = None) -> Path:
         """Write the pictures as one PNG with a line that says what they are; `read_provenance` reads it back."""
@@ -293,9 +273,10 @@ class Explorer(W.VBox):
                     for net, one in self.family.items() for name, control in one.controls.items()
                     if not control.disabled and (one is self or name in OWN)}  # fmt: skip
         versions = {name: version(name) for name in ("vizhelpers", "torch", "pillow")}
-        about = dict(explorer=explorer, nets=self.sources, settings=settings, captions=[*self.shown], versions=versions)
-        parts = self.sources, settings, versions
-        said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in parts]
+        nets = {str(name): getattr(info_of(net), "weights", "") or "weights of unknown origin"
+                for name, net in self.nets.items()}  # fmt: skip
+        about = dict(explorer=explorer, nets=nets, settings=settings, captions=[*self.shown], versions=versions)
+        said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in (nets, settings, versions)]
         path = Path(path or next(p for n in count(1) if not (p := Path(f"{explorer}-{n}.png")).exists())).absolute()
         info = PngInfo()
         info.add_itxt("vizhelpers", json.dumps(about))
@@ -306,16 +287,11 @@ class Explorer(W.VBox):
         """Take explorers of other nets beside this one, into one page of which it moves what they have in common."""
         sides = []
         for name, one in family.items():
+            one.note, one.lock, one.leader = self.note, self.lock, self
+            one.controls["picture"].images = self.controls["picture"].images
             own = [box for key, box in one.rows.items() if key in OWN]
-            for box in own:
-                box.children[0].layout.width = "300px"
-            one.pictures.layout.flex_flow = "column"  # two nets have room beside each other
             parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *own, one.text, one.pictures]
-            sides.append(W.VBox(parts, layout=W.Layout(align_items="flex-start", max_width="480px")))
-            if one is not self:
-                one.children, one.lock, one.leader = [one.note, sides[-1]], self.lock, self
-                one.controls["picture"].images = self.controls["picture"].images
-                sides[-1] = one
+            sides.append(W.VBox(parts, layout=W.Layout(max_width="410px")))  # two have room beside each other
         common = [box for key, box in self.rows.items() if key not in OWN]
         self.children = [*common, self.note, W.HBox(sides, layout=W.Layout(flex_flow="row wrap")), self.tools]
         self.family = family
@@ -327,11 +303,13 @@ class Explorer(W.VBox):
             if self.rows is None:  # closed already
                 return
             LIVE.discard(self)
+            for one in [*self.family.values()][1:]:
+                one.close()
             for part in parts_of(self, *self.rows.values(), self.note, self.tools)[:0:-1]:
                 part.close()
             super().close()
             self.children, self.images = (), []
-            for name in "look make job now result turn _running good shown at rows controls family leader".split():
+            for name in "look make job now result turn good shown at rows controls family leader nets".split():
                 setattr(self, name, None)
 
 
@@ -355,10 +333,17 @@ def parts_of(*widgets: W.Widget) -> list[W.Widget]:
     """Widgets and all that hangs on them: children, layouts, styles, links."""
     found = [*widgets]
     for one in found:
-        values = [*one.trait_values(sync=True).values(), getattr(one, "links", ())]
-        inside = [part for value in values for part in (value if isinstance(value, tuple | list) else [value])]
-        found += [part for part in inside if isinstance(part, W.Widget) and part not in found]
+        for value in (*one.trait_values(sync=True).values(), getattr(one, "links", ())):
+            inside = value if isinstance(value, tuple | list) else [value]
+            found += [part for part in inside if isinstance(part, W.Widget) and part not in found]
     return found
+
+
+def in_a_row(control: W.Widget, name: str) -> W.HBox:
+    """A control with its name before it and what belongs to it behind it."""
+    control.description = control.description or name
+    control.row = W.HBox([control, *getattr(control, "beside", [])])
+    return control.row
 
 
 def stretch(control: W.IntSlider, end: int) -> None:
@@ -397,70 +382,64 @@ class Stepwise(Explorer):
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
 
-    def set(self, **values) -> None:
-        with self._alone():
-            job, self.job = self.job, None
-            self._set_running(False)
-            try:
-                super().set(**values)
-            except BaseException:
-                self.job = job
-                raise
+    def _move(self, values: dict) -> None:
+        super()._move(values)
+        self.job = self.turn = None
+
+    def said(self, action: Callable, *values) -> None:
+        try:
+            super().said(action, *values)
+        except BaseException:  # an error ends what runs, too
+            self.turn = None
+            raise
+        finally:
+            self.start.disabled, self.stop.disabled = bool(self.turn), not self.turn
 
     def draw(self) -> None:
         super().draw()
         done, total = (self.job.done, self.job.total) if self.job else (0, 1)
         self.bar.max, self.bar.value = total, done
-        left = f", about {self.spent / done * (total - done):.1f} s to go" if 0 < done < total else ""
-        self.left.value = f"{self.spent:.1f} s{left}" if done else ""
+        self.left.value = f"about {self.spent / done * (total - done):.1f} s to go" if 0 < done < total else ""
 
     def begin(self, at_once: bool = False) -> None:
         """Go on from where the job stands, with a new one when it is complete."""
-        if self._running:
+        if self.turn:
             return
         if self.job is None or self.job.done == self.job.total:
             self.job, self.spent = self.make(**self._of(self.make)), 0.0  # seconds in the job's steps
-        self._set_running(True)
-        here, turn = asyncio._get_running_loop(), object()  # or None
-        loop, self.turn = self.loop if self.loop and self.loop.is_running() else here, turn
-        while (at_once or loop is None) and self._running:  # in a plain program nobody could click in between
-            self._step()
+        self.turn = turn = object()
+        loop = self.loop if self.loop and self.loop.is_running() else asyncio._get_running_loop()
+        if loop and not at_once:
+            asyncio.run_coroutine_threadsafe(self._steps(turn), loop)  # the loop of cells: never beside a cell
+        while self.turn and (at_once or not loop):  # in a plain program nobody could click in between
+            self._step(turn)
 
-        def tick():  # one step, then give way: a click on Stop is handled before the next one
-            with self.lock:
-                if self.turn is None and self._running:  # interrupted
-                    self.said(self.halt)
-                if turn is not self.turn:  # closed, or begun anew
-                    return
-                if threading.current_thread() is threading.main_thread() and (
-                        signal.getsignal(signal.SIGINT) is signal.SIG_IGN):  # a kernel between two cells
-                    signal.signal(signal.SIGINT, interrupt)
-                if self._running:
-                    self.said(self._step)
-                    loop.call_later(0.02, tick)
-
-        if self._running:
-            tick() if loop is here else loop.call_soon_threadsafe(tick)  # the loop of cells: never beside a cell
+    async def _steps(self, turn: object) -> None:
+        """One step, then give way: a click on Stop is handled before the next one."""
+        main = threading.current_thread() is threading.main_thread()
+        while turn is self.turn:
+            if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a kernel between two cells
+                signal.signal(signal.SIGINT, interrupt)
+            self.said(self._step, turn)
+            await asyncio.sleep(0.02)
+        if self.rows and not self.turn:  # interrupted, perhaps
+            self.said(self.halt)
 
     def halt(self) -> None:
         """Stop after the step that runs; what is done is kept, and Start goes on from there."""
-        self._set_running(False)
+        self.turn = None
         self.draw()
 
-    def _step(self) -> None:
-        running, begun = False, perf_counter()
-        try:
-            self.job.step()
-            self.spent += perf_counter() - begun
-            if self.job.done % self.every == 0 or self.job.done == self.job.total:
-                self.draw()
-            running = self.job.done < self.job.total
-        finally:  # an error ends it, too
-            self._set_running(running)
-
-    def _set_running(self, running: bool) -> None:
-        self._running = self.start.disabled = running
-        self.stop.disabled = not running
+    def _step(self, turn: object) -> None:
+        if turn is not self.turn:  # stopped by another thread just now
+            return
+        begun = perf_counter()
+        self.job.step()
+        self.spent += perf_counter() - begun
+        if self.job.done == self.job.total:
+            self.turn = None
+        if self.job.done % self.every == 0 or not self.turn:
+            self.draw()
 
 
 def interrupt(*_) -> None:
@@ -469,11 +448,11 @@ def interrupt(*_) -> None:
         one.turn = None
 
 
-def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = None, play: bool = False):
+def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play=False, width: str = "480px"):
     """A slider, with step buttons, over a `range`, a list (of values or of (label, value)), or what a function of
     controls named before it gives: `(range, value)`; with None the value stays if it can. `slow`: it waits until it is
     let go; `acts`, a function of controls: else it is grey and `look` gets None; `play`: a button runs it."""
-    how = dict(continuous_update=not slow, layout=W.Layout(width="480px", max_width="80%"))
+    how = dict(continuous_update=not slow, layout=W.Layout(width=width, max_width="80%"))
     if isinstance(choices, list):
         control = W.SelectionSlider(options=choices, **how)
     elif isinstance(choices, range):
@@ -492,7 +471,7 @@ def slide(choices, start=None, *, slow: bool = False, acts: Callable | None = No
             control.value += by * control.step  # stays between its ends by itself
 
     for sign, by in (("◀", -1), ("▶", 1)):  # Notebook 7 keeps the arrow keys for itself
-        button = W.Button(description=sign, tooltip="one back" if by < 0 else "one on", layout=W.Layout(width="36px"))
+        button = W.Button(description=sign, layout=W.Layout(width="36px"))
         button.on_click(lambda _, by=by: move(by))
         control.beside.append(button)
     if play:
@@ -522,17 +501,19 @@ class Pictures(W.Dropdown):
     def __call__(self, name: str | None = None):
         return self.input(name or self.value)
 
-    def take(self, name: str) -> str:
+    def take(self, wanted) -> str:
+        """The name of a picture, or of a file that came from the page, as one that may be chosen."""
+        name = wanted if isinstance(wanted, str) else self.add(wanted)
         self.options = [*self.images]
         return name
 
     def add(self, files) -> str:
-        """A file that came from the page, as the button's value has it (by name in ipywidgets 7); its new name."""
+        """A file as the upload button's value has it (by name in ipywidgets 7); its new name."""
         self.upload.set_trait("value", type(self.upload.value)())
         last = [*(files.values() if isinstance(files, Mapping) else files)][-1]
         name, content = last.get("metadata", last)["name"], bytes(last["content"])
-        if len(content) > LARGEST:
-            raise ValueError(f"{name} has {len(content) / 2**20:.0f} MB; a picture may have {LARGEST // 2**20}.")
+        if len(content) > 20 * 2**20:
+            raise ValueError(f"{name} has {len(content) / 2**20:.0f} MB; a picture may have 20.")
         try:
             image = load_image(content)
         except ValueError as error:
@@ -560,6 +541,7 @@ class Classes(W.Dropdown):
             found = [(f"{p.label} {p.probability:.1%}", p.index) for p in predict(self.model, x)]
         return found, found[0][1]
 
+    @property
     def words(self) -> str:
         """What another net is asked in its place."""
         return str(self.value.channel) if self.layer else categories(self.model)[self.value]
@@ -570,8 +552,7 @@ class Classes(W.Dropdown):
             target = wanted if isinstance(wanted, Neuron) else Neuron(self.layer, int(wanted))
             label = f"{target.layer} channel {target.channel}"
         else:
-            digits = isinstance(wanted, str) and wanted.isdigit()
-            target = class_index(self.model, int(wanted) if digits else wanted)
+            target = class_index(self.model, int(wanted) if str(wanted).isdigit() else wanted)
             label = categories(self.model)[target]
         if target not in dict(self.options).values():
             self.options = [*self.options, (label, target)]

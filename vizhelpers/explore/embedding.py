@@ -5,7 +5,6 @@ from functools import cache
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from ..device import stoppable
 from ..figures import dot_map, grid_picture, place, thumbnail_map
 from ..methods.embedding import Embedding, grid, neighbours, tsne
 from ..render import to_picture
@@ -21,11 +20,8 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
     `.result` is `(perplexity, view, group, picture, name, by_features, by_pixels, points)`. Lesson 03."""
     k = min(k, len(e) - 1)
     if maps is None:
-        fitting, maps = [p for p in (5, 15, 30, 60) if p <= len(e) / 3] or [len(e) / 3], {}
-        with stoppable(len(fitting), True, "map") as bar:
-            for p in fitting:
-                maps[p] = tsne(F.normalize(e.features), perplexity=p)
-                bar.update()
+        fitting = [p for p in (5, 15, 30, 60) if p <= len(e) / 3] or [len(e) / 3]
+        maps = {p: tsne(F.normalize(e.features), perplexity=p) for p in fitting}
     by_features = neighbours(e.features, k=k).indices.tolist()
     by_pixels = neighbours(e.pixels, k=k, metric="euclidean").indices.tolist()
     groups = {ALL: range(len(e))}
@@ -86,10 +82,8 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
             raise ValueError(f"No picture's name contains {words!r}; nearest: {', '.join(close)}.")
         return {"group": ALL, "picture": found[0]}
 
-    return Explorer(
-        look, perplexity=slide([(f"{p:g}", p) for p in maps], min(maps, key=lambda p: abs(p - 30))),
-        view=["thumbnails", "grid", "points"],
-        group=[(f"{name} ({len(members)})", name) for name, members in groups.items()],
-        picture=slide(lambda group: (range(len(groups[group])), 0)),
-        search=search_for(find, "a name or a part of it, then Enter"),
-    )  # fmt: skip
+    return Explorer(look, perplexity=slide([(f"{p:g}", p) for p in maps], min(maps, key=lambda p: abs(p - 30))),
+                    view=["thumbnails", "grid", "points"],
+                    group=[(f"{name} ({len(members)})", name) for name, members in groups.items()],
+                    picture=slide(lambda group: (range(len(groups[group])), 0)),
+                    search=search_for(find, "a name or a part of it, then Enter"))  # fmt: skip

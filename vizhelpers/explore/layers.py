@@ -7,14 +7,14 @@ from PIL import Image, ImageOps
 from torch import nn
 
 from .. import render
-from ..device import device_of, info_of, quiet
+from ..device import device_of, quiet
 from ..hooks import capture, evaluating
 from ..images import to_display, to_input
 from ..methods.activations import channel_maxima, receptive_field, top_patches
 from ..methods.deconvnet import deconvnet
 from ..methods.filters import colourfulness, first_layer, orientation, spectrum
 from ..targets import layer_names, predict
-from .base import Explorer, Map, Pictures, explores, laid, slide
+from .base import Explorer, Map, Pictures, by_name, explores, laid, slide
 
 
 @explores
@@ -26,8 +26,8 @@ def explore_predictions(model: nn.Module, images) -> Explorer:
     def look(picture):
         found, small = answers(picture), pictures.images[picture].copy()
         small.thumbnail((360, 300))
-        shown = {picture: small, "the five most probable classes": render.probability_bars(
-            [p.label for p in found], [p.probability for p in found])}  # fmt: skip
+        bars = render.probability_bars([p.label for p in found], [p.probability for p in found])
+        shown = {picture: small, "the five most probable classes": bars}
         return f"{picture}: {found[0].label} {found[0].probability:.1%}", shown, {"predictions": found}
 
     return Explorer(look, picture=pictures)
@@ -36,31 +36,27 @@ def explore_predictions(model: nn.Module, images) -> Explorer:
 def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spectrum_size: int = 64) -> Explorer:
     """Slide over first-layer filters of a net, or of nets by name: weights, Fourier spectrum, response on a photograph.
     `.result` is `(net, filter, weights, spectrum, response)`. Lesson 01."""
-    nets = dict(models) if isinstance(models, Mapping) else {getattr(info_of(models), "name", "net"): models}
-    layers, pictures = {name: first_layer(model)[1] for name, model in nets.items()}, Pictures(image)
-
-    @cache
-    def known(net):
-        weights = layers[net].weight.detach().float().cpu()
-        return weights, spectrum(weights, spectrum_size), *orientation(weights), colourfulness(weights)
+    nets, pictures = by_name(models), Pictures(image)
+    layers = {name: first_layer(model)[1] for name, model in nets.items()}
 
     @lru_cache(8)
-    def responses(net, picture):
+    def known(net, picture):
+        w = layers[net].weight.detach().float().cpu()
         with torch.no_grad():
-            return layers[net](to_input(pictures.images[picture], nets[net]))[0].float().cpu()
+            response = layers[net](to_input(pictures.images[picture], nets[net]))[0].float().cpu()
+        return w, spectrum(w, spectrum_size), *orientation(w), colourfulness(w), response
 
     def enlarged(picture):
         return ImageOps.scale(picture, max(1, 224 // max(picture.size)), Image.Resampling.NEAREST)
 
     def look(picture, net, filter):
-        w, spectra, angle, clarity, colour = (values[filter] for values in known(net))
-        response = responses(net, picture)[filter]
+        w, spectra, angle, clarity, colour, response = (values[filter] for values in known(net, picture))
         top = float(response.abs().max())
         text = (f"{net}, filter {filter}: direction {float(angle):.0f}° (clarity {float(clarity):.2f}), "
                 f"colour share {float(colour):.2f}, strongest response {top:.2f}")  # fmt: skip
+        magma = render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max())))
         shown = {"weights": enlarged(render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1])),
-                 "spectrum, zero frequency in the middle": enlarged(
-                     render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max())))),
+                 "spectrum, zero frequency in the middle": enlarged(magma),
                  f"response on {picture} (red +, blue -)": Map(response, top or 1.0, lambda top: enlarged(
                      render.coloured(response, "RdBu_r", scale=top)))}  # fmt: skip
         return text, shown, dict(weights=w, spectrum=spectra, response=response)

@@ -1,24 +1,24 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
-import html
+from collections import Counter
 from dataclasses import replace
 from functools import cache, lru_cache
 
 import ipywidgets as W
-import matplotlib
 import numpy as np
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from ..device import device_of, in_batches, info_of
+from ..device import device_of, in_batches
 from ..images import from_pixels, load_image, to_display
 from ..methods.fooling import fool
 from ..methods.occlusion import Sweep
 from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
-from ..render import coloured, note, probability_bars, to_picture
+from ..render import note, probability_bars, to_picture
 from ..targets import Neuron, categories, class_index, probabilities, settled
-from .base import Explorer, Html, Map, Pictures, Stepwise, explores, private, slide
+from .base import Explorer, Pictures, Stepwise, by_name, explores, private, slide, tinted
 
 SIDE = 224  # of each picture on the page, in pixels
 
@@ -26,17 +26,14 @@ SIDE = 224  # of each picture on the page, in pixels
 @explores
 def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, steps: int = 40) -> Explorer:
     """Choose a picture and a class, then slide over the steps of `fool`: the picture, the change, what the net says.
-    The box takes a number, a label, or a part that only one label has; it begins with the school bus, or else with what
-    the first picture is least taken for. `.result` is `(picture, label, step, fooled, probabilities)`, the last
-    `(T+1,C)`, of the picture after each step. Lesson 06."""
+    The box takes a number, a label, or a part that only one label has; it begins with what the first picture is least
+    taken for. `.result` is `(picture, label, step, fooled, probabilities)`, the last `(T+1,C)`. Lesson 06."""
     pictures, labels = Pictures(images, model), categories(model)
-    if target is None:
-        bus, first = "school bus", pictures()
-        target = bus if bus in labels else int(probabilities(model, first).argmin())
+    target = int(probabilities(model, pictures()).argmin()) if target is None else target
 
     @lru_cache(16)
     def run(picture, label):
-        c = class_index(model, int(label) if label.strip().isdigit() else label)
+        c = class_index(model, int(label) if label.isdigit() else label)
         found = fool(model, pictures(picture), c, step=step, steps=steps, record=True)
         with torch.no_grad():
             said = in_batches(lambda part: probabilities(model, part), from_pixels(model, found.frames[0]))
@@ -50,8 +47,7 @@ def explore_fooling(model: nn.Module, images, target=None, *, step: float = 40, 
         bars = probability_bars([labels[i] for i in shown], said[step, shown].tolist(), width=380)
         text = (f"{picture} as {labels[c]}: {float(said[step, c]):.1%} after step {step} of {len(said) - 1} | "
                 f"change L2 {float(change.norm()) * 255:.0f}, Linf {float(change.abs().max()) * 255:.1f} of 255")
-        shown = {f"after step {step}": to_picture(now), "grey + 20 x change": to_picture(0.5 + 20 * change),
-                 "what the net says": bars}  # fmt: skip
+        shown = {f"after step {step}": now, "grey + 20 x change": 0.5 + 20 * change, "what the net says": bars}
         return text, shown, {"label": labels[c], "fooled": found, "probabilities": said}
 
     box = W.Combobox(value=labels[class_index(model, target)], options=list(dict.fromkeys(labels)), description="class",
@@ -82,60 +78,57 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
     def look(run, picture, patch, stride, fill):
         sweep = run.job or make(picture, patch, stride, fill)
         maps, x = sweep.result(), sweep.x
-        words = [f"<b>{html.escape(labels[asked(picture)])}</b>", f"{sweep.done} of {sweep.total} positions"]
-        known = maps.logit[0].flatten()[: sweep.done].cpu()
-        low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-        worst = int(known.argmin()) if len(known) else len(maps.boxes) // 2
-        words.append(f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if len(known) else "press Start")
+        words = [labels[asked(picture)], f"{sweep.done} of {sweep.total} positions"]
+        known, low, high, worst = maps.logit[0].flatten()[: sweep.done].cpu(), 0.0, 1.0, len(maps.boxes) // 2
+        if sweep.done:
+            low, high, worst = float(known.min()), float(known.max()), int(known.argmin())
+        words.append(f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if sweep.done else "press Start")
         top, left, bottom, right = maps.boxes[worst].tolist()
         harmed = x.clone()
         harmed[0, :, top:bottom, left:right] = sweep.filled[:, top:bottom, left:right]
-        winner, legend = _class_map(maps.winner[0], labels)
-        text = Html(f"{' | '.join(words)}<br>the winner: {legend}")
+        (winner, legend), how = _class_map(maps.winner[0], labels), dict(side=SIDE, colours="viridis")
         shown = {"the most harmful patch": to_picture(to_display(harmed, model), side=SIDE),
-                 "probability (dark 0, bright 1)": Map(maps.probability[0], 1.0, lambda top: coloured(
-                     maps.probability[0], side=SIDE, scale=(0.0, top))),
-                 f"logit (dark {low:.1f}, bright {high:.1f})": Map(maps.logit[0], high, lambda top: coloured(
-                     maps.logit[0], side=SIDE, scale=(low, top))),
-                 "the winner": winner.resize((round(SIDE * winner.width / winner.height), SIDE),
-                                             Image.Resampling.NEAREST)}  # fmt: skip
-        return text, shown, {"maps": maps, "done": sweep.done, "total": sweep.total}
+                 "probability (dark 0, bright 1)": tinted(maps.probability[0], (0.0, 1.0), **how),
+                 f"logit (dark {low:.1f}, bright {high:.1f})": tinted(maps.logit[0], (low, high), **how),
+                 "the winner": winner}  # fmt: skip
+        numbers = {"maps": maps, "done": sweep.done, "total": sweep.total}
+        return f"{' | '.join(words)}\nthe winner: {legend}", shown, numbers
 
     explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
                         stride=slide(range(4, 65, 4), stride, slow=True),
                         fill=["grey", "black", "white", "blurred"])  # fmt: skip
-    explorer.begin(at_once=True)  # so that there is something to see before the first click
+    explorer.said(explorer.begin, True)  # so that there is something to see before the first click
     return explorer
 
 
 def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, str]:
-    """A colour for each winning class, the most frequent first, and the legend as HTML."""
-    colours = (np.array(matplotlib.colormaps["tab10"].colors) * 255).astype(np.uint8)
-    a = winner.cpu().numpy()
-    found, counts = np.unique(a[a >= 0], return_counts=True)
+    """A colour for each winning class, the most frequent first, and what the colours mean."""
+    a, frequent = winner.cpu().numpy(), Counter(winner[winner >= 0].tolist()).most_common()
     picture, legend = np.full((*a.shape, 3), 235, np.uint8), []
     picture[a >= 0] = 120
-    for colour, number in zip(colours[:9], found[np.argsort(-counts, kind="stable")], strict=False):
-        picture[a == number] = colour
-        square = f"<span style='color:rgb({','.join(map(str, colour))})'>&#9632;</span>"
-        legend.append(f"{square} {html.escape(labels[int(number)])}")
-    return Image.fromarray(picture), ", ".join(legend) + (", others grey" if len(found) > 9 else "")
+    colours = "blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan"
+    for colour, (number, _) in zip(colours, frequent, strict=False):
+        picture[a == number] = np.multiply(to_rgb(f"tab:{colour}"), 255)
+        legend.append(f"{colour} {labels[number]}")
+    picture = ImageOps.scale(Image.fromarray(picture), SIDE / len(a), Image.Resampling.NEAREST)
+    return picture, ", ".join(legend) + (", others grey" if len(frequent) > 9 else "")
 
 
 @explores
 def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int = 96) -> Stepwise:
     """Slide over the shipped gallery of what filters and classes want, and grow any of them anew while you watch.
     `model` is VGG16 (filters) or SqueezeNet 1.1 (classes); `size` of what grows is by default 128 on a CPU, else 224.
-    `.result` is `(layer, picture, seed, channel, dream, live, history, done, total)`, `live` an image. Lesson 10."""
-    net = getattr(info_of(model), "name", type(model).__name__)
-    rows = [row for row in dreams() if row.net == net]
-    if not rows:
+    `.result` has also `channel`, `dream`, `live` (an image), `history`, `done` and `total`. Lesson 10."""
+    (net,), layers = by_name(model), {}
+    for row in dreams():
+        if row.net == net:
+            layers.setdefault(row.name, []).append(row)
+    if not layers:
         known = ", ".join(sorted({row.net for row in dreams()}))
         raise ValueError(f"There is no gallery for {net} (there is for {known}); use vh.maximize_activation.")
     size = size or (128 if device_of(model).type == "cpu" else 224)
     if size < 16 or steps < 1:
         raise ValueError(f"The button needs a size of 16 or more and a step or more, not {size} and {steps}.")
-    layers = {row.name: [other for other in rows if other.name == row.name] for row in rows}
 
     def make(layer, picture, seed):
         row = layers[layer][picture]
@@ -144,18 +137,17 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
         return Ascent(model, target, replace(recipe, size=size, steps=max(1, steps // recipe.stages)), seed=seed)
 
     def look(run, layer, picture, seed):
-        row, job, live, history, done, total = layers[layer][picture], run.job, None, [], 0, 1
+        row, job, numbers = layers[layer][picture], run.job, dict(live=None, history=[], done=0, total=1)
         words = [f"{row.name}, channel {row.channel}" if row.layer else row.label, f"grown picture {row.score:.1f}",
                  f"strongest library picture {row.library_score:.1f} ({row.library_picture})"]  # fmt: skip
         if job:
-            live, history, done, total = job.image()[0], list(job.history), job.done, job.total
-        if history:
-            words.append(f"live: step {done} of {total}, {history[0]:.1f} to {history[-1]:.1f}")
+            numbers = dict(live=job.image()[0], history=list(job.history), done=job.done, total=job.total)
+        if job and job.done:
+            words.append(f"live: step {job.done} of {job.total}, {job.history[0]:.1f} to {job.history[-1]:.1f}")
         shown = {"from the gallery": load_image(row.path), "the library picture that excites it most": load_image(
-            row.library_picture), "what you grow": to_picture(live) if job else note("press Grow one", SIDE)}
+            row.library_picture), "what you grow": to_picture(job.image()) if job else note("press Grow one", SIDE)}
         shown = {words: ImageOps.fit(p, (SIDE, SIDE), Image.Resampling.BICUBIC) for words, p in shown.items()}
-        numbers = dict(channel=row.channel, dream=row, live=live, history=history, done=done, total=total)
-        return " | ".join(words), shown, numbers
+        return " | ".join(words), shown, dict(channel=row.channel, dream=row, **numbers)
 
     layer = W.Dropdown(options=[*layers], value=[*layers][-1])  # the deepest has most to see
     return Stepwise(make, look, button="Grow one", every=4, layer=layer,
@@ -164,9 +156,8 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
 
 def explore_style(contents, styles, *, net=None, size: int | None = None, steps: int = 45, **options) -> Stepwise:
     """Choose a picture, a painting and the content's weight, press Start and watch; Stop keeps what there is.
-    Both are names, pictures, or name -> picture; `size` is the shorter side, by default 144 on a CPU, else 384 pixels;
-    `options` are of `style_transfer`. `.result` is `(picture, painting, content, start, image, done, total, losses)`,
-    `content` the weight, `image` `(3,H,W)` in 0..1, `losses` `(T,)` or None. Lesson 11."""
+    `size` is the shorter side, by default 144 on a CPU, else 384 pixels; `options` are of `style_transfer`. `.result`
+    has also `image` `(3,H,W)` in 0..1, `done`, `total` and `losses` `(T,)` or None. Lesson 11."""
     contents, styles, net = Pictures(contents), Pictures(styles), private(default_net() if net is None else net)
     size = size or (144 if device_of(net).type == "cpu" else 384)
 
@@ -184,5 +175,5 @@ def explore_style(contents, styles, *, net=None, size: int | None = None, steps:
         return " | ".join(words), pages, dict(image=image, done=done, total=steps, losses=losses)
 
     weights = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
-    return Stepwise(make, look, nets={getattr(info_of(net), "name", type(net).__name__): net}, picture=contents,
-                    painting=styles, content=slide(weights, 0.02, slow=True), start=["content", "noise"])  # fmt: skip
+    return Stepwise(make, look, nets=by_name(net), picture=contents, painting=styles,
+                    content=slide(weights, 0.02, slow=True), start=["content", "noise"])  # fmt: skip

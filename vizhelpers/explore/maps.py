@@ -21,8 +21,8 @@ from .base import Classes, Explorer, Map, Pictures, explores, laid, slide, tinte
 @explores
 def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, steps: int = 32) -> Explorer:
     """Saliency, SmoothGrad, gradient x input, and Integrated Gradients as a walk from black. Lesson 05.
-    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` is `(picture, target,
-    method, noise, samples, point, map, path)`, its map of every pixel, a path's points (share, score, attributed)."""
+    Signed maps are shown as sums over 4x4 pixels, red for and blue against the class; `.result` has also `map` and
+    `path`, the way's points (share, score, attributed)."""
     pictures = Pictures(images, model)
     asked = Classes(model, pictures, layer_names(model, nn.Conv2d)[-1])
 
@@ -38,63 +38,57 @@ def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, step
 
     def look(picture, target, method, noise, samples, point):
         way, walk, maps = found(picture, target, method, noise, samples)
-        k, whole = point if walk else 0, maps[-1].cpu()
-        signed = method in ("gradient x input", "Integrated Gradients")
-        how = dict(colours="RdBu_r", blocks=4) if signed else {}
+        k, whole, words, how = point if walk else 0, maps[-1].cpu(), "bright: strong", {}
+        if method in ("gradient x input", "Integrated Gradients"):
+            words, how = "red for, blue against", dict(colours="RdBu_r", blocks=4)
         shown = {picture: to_picture(to_display(way[k], model), side=320),
-                 f"{method}, {'red for, blue against' if signed else 'bright: strong'}": tinted(
-                     maps[k].cpu(), whole, side=320, **how)}  # fmt: skip
+                 f"{method}, {words}": tinted(maps[k].cpu(), whole, side=320, **how)}  # fmt: skip
         said = f"strongest {float(whole.abs().max()):.3g}"
         if walk:
-            total, here = walk[-1].score - walk[0].score, walk[k]
-            off = f", {walk[-1].attributed / total - 1:+.1%} off" if total else ""
+            here, whole_way = walk[k], walk[-1].score - walk[0].score
             said = (f"{here.share:.0%} of the way: score {here.score:.2f}, attributed so far {here.attributed:.2f} | "
-                    f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {total:.2f}: {steps} points{off}")
+                    f"in all {walk[-1].attributed:.2f}, S(x) - S(black) is {whole_way:.2f}: {steps} points")
         return f"{method} for {asked.label}: {said}", shown, {"map": whole, "path": walk or []}
 
-    return Explorer(
-        look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
-        method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
-        noise=slide([n / 20 for n in range(11)], 0.05, slow=True, acts=lambda method: method == "SmoothGrad"),
-        samples=slide(range(1, 65), 8, slow=True, acts=lambda method: method == "SmoothGrad"),
-        point=slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True),
-    )  # fmt: skip
+    smooth = dict(slow=True, acts=lambda method: method == "SmoothGrad")
+    point = slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True)
+    return Explorer(look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
+                    method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
+                    noise=slide([n / 20 for n in range(11)], 0.05, **smooth),
+                    samples=slide(range(1, 65), 8, **smooth), point=point)  # fmt: skip
 
 
 @explores
 def explore_relu_rules(model: nn.Module, images, *, classes=None, layers=None) -> Explorer:
     """The picture and what the three ReLU rules make of it, for a class or for a channel of any layer. Lesson 07.
-    `classes` are by default the two most probable of every picture. `.result` is `(picture, explain, layer, channel,
-    part, colour, target, gradients)`, the target a label or a `Neuron`."""
+    `classes`: by default the two most probable of every picture. `.result` has also `target` and `gradients`."""
     pictures, by_channel = Pictures(images, model), "a channel (sliders)"
     layers, first = list(layers or layer_names(model, nn.Conv2d)), pictures()
     if classes is None and has_classes(model, first):
         classes = [p.label for name in pictures.images for p in predict(model, pictures(name), top=2)]
     channels = cache(lambda layer: (range(activations(model, first, layer).shape[1]), None))
     how = dict(slow=True, acts=lambda explain: explain == by_channel)
-    rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
 
     @lru_cache(60)  # 3 x 0.6 MB each
     def found(picture, wanted):
+        rules = {"gradient": gradient, "deconvnet": deconvnet_gradient, "guided": guided_backprop}
         with quiet():  # a silent target: the text says so
             return {rule: method(model, pictures(picture), wanted)[0].cpu() for rule, method in rules.items()}
 
     def look(picture, explain, layer, channel, part, colour):
-        target = Neuron(layer, channel) if explain == by_channel else explain
-        what = f"{layer}, mean of channel {channel}" if explain == by_channel else explain
-        gradients = found(picture, target)
-        shown = {picture: to_display(pictures(picture), model)[0]}
-        shown |= {f"{rule}, strongest {float(g.abs().max()):.2g}": gradient_picture(g, part=part, grey=colour == "grey")
-                  for rule, g in gradients.items()}  # fmt: skip
+        target, what = explain, explain
+        if explain == by_channel:
+            target, what = Neuron(layer, channel), f"{layer}, mean of channel {channel}"
+        gradients, shown = found(picture, target), {picture: to_picture(to_display(pictures(picture), model), side=224)}
+        for rule, g in gradients.items():
+            drawn = gradient_picture(g, part=part, grey=colour == "grey")
+            shown[f"{rule}, strongest {float(g.abs().max()):.2g}"] = to_picture(drawn, side=224)
         text = f"{what} | {part} values, each on its own scale, {'grey' if part == 'all' else 'black'} is 0"
-        shown = {words: to_picture(p, side=224) for words, p in shown.items()}
         return text, shown, {"target": target, "gradients": gradients}
 
-    return Explorer(
-        look, picture=pictures, explain=[*dict.fromkeys(classes or ()), by_channel],
-        layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
-        part=["all", "positive", "negative"], colour=["RGB", "grey"],
-    )  # fmt: skip
+    return Explorer(look, picture=pictures, explain=[*dict.fromkeys(classes or ()), by_channel],
+                    layer=slide(layers, layers[len(layers) // 2], **how), channel=slide(channels, **how),
+                    part=["all", "positive", "negative"], colour=["RGB", "grey"])  # fmt: skip
 
 
 @explores
@@ -114,9 +108,10 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
             maps = [acts[layer] for layer in layers]
             grads = torch.autograd.grad(total, maps, allow_unused=True)
         try:
-            heat = {("CAM", layers[0]): (cam(model, x, target)[0].cpu(), "")}
+            whole = cam(model, x, target)[0].cpu(), ""
         except ValueError as refusal:
-            heat = {("CAM", layers[0]): (torch.zeros(1, 1), str(refusal))}
+            whole = torch.zeros(1, 1), str(refusal)
+        heat = {("CAM", layer): whole for layer in layers}
         for layer, a, g in zip(layers, maps, grads, strict=True):
             a, slope = a.detach(), torch.zeros_like(a) if g is None else g
             a, slope = maps_of(a, x.shape[2:], layer), maps_of(slope, x.shape[2:], layer)
@@ -127,7 +122,7 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
 
     def look(picture, target, method, layer):
         value, shown, heat = found(picture, target)
-        one, reason = heat[method, layers[0] if method == "CAM" else layer]
+        one, reason = heat[method, layer]
         place = "the end of the net" if method == "CAM" else layer
         text = (f"{method} of {place}, {one.shape[0]}x{one.shape[1]}, for {asked.label} (score {value:.2f}): "
                 f"strongest {float(one.max()):.3g}" + (f" | empty: {reason}" if reason else ""))  # fmt: skip
@@ -139,9 +134,8 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
 
 @explores
 def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explorer:
-    """Every method on one picture and class: red speaks for it, blue against. Lesson 08. With the scale "one for all"
-    every map is divided by the sum of its magnitudes: a colour is the same share everywhere, a spread map turns pale.
-    `.result` is `(picture, target, scale, raw, maps, reasons)`, each of the last three by method."""
+    """Every method on one picture and class: red speaks for it, blue against. Lesson 08. With the scale "one for all" a
+    colour is the same share of a map's sum everywhere; `.result` has also `raw`, `maps` and `reasons`, by method."""
     pictures = Pictures(image, model)
     asked = Classes(model, pictures, map_layers(model, pictures())[-1])
     found = lru_cache(8)(lambda picture, target: laboratory(model, pictures(picture), target))
@@ -149,13 +143,13 @@ def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explor
     def look(picture, target, scale):
         raw, maps, reasons = found(picture, target)
         shares = {name: m / m.abs().sum().clamp(min=1e-30) for name, m in maps.items()}
-        shared = scale == "one for all" and shares
 
         def tiles(top):
             yield titled(to_display(pictures(picture), model), picture, 200)
             for name, method in sorted(METHODS.items(), key=lambda item: item[1].lesson):
                 if name in shares or name in reasons:
-                    tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=top if shared else None)
+                    own = top if scale == "one for all" else None
+                    tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=own)
                     said = "gradient" if name == "saliency" else name  # here with its sign
                     yield titled(tile, f"{said} ({method.lesson:02d})", 200)
 
@@ -174,8 +168,8 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
     `methods` are of `evidence`'s; `.result` is `(method, stage, deleted, map, rank, ssim, share, probability)`."""
     pictures = Pictures(image, model)
     asked = cache(lambda picture: int(settled(model, pictures(picture), target)))
-    chosen = {name: method_called(name) for name in methods or (
-        "guided backprop", "saliency", "gradient x input", "deconvnet", "Grad-CAM", "Guided Grad-CAM", "edges")}
+    methods = methods or "guided backprop,saliency,gradient x input,deconvnet,Grad-CAM,Guided Grad-CAM,edges".split(",")
+    chosen = {name: method_called(name) for name in methods}
     blocks = ["trained", *stages(model)]
 
     @cache
@@ -193,9 +187,11 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
     def look(picture, method, stage, deleted):
         x, other, (found, curves, order) = pictures(picture), by_chance(picture), tried(picture, method)
         at, curve, share = blocks.index(stage), curves.deletion[0].cpu(), float(curves.fraction[deleted])
-        rank, alike = (1.0, 1.0) if at == 0 else (float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0]))
+        rank, alike, weights = 1.0, 1.0, "trained net"
+        if at:
+            rank, alike = float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0])
+            weights = f"random from the top down to {stage}"
         shown = torch.where((order < round(share * order[0].numel()))[:, None], 0.0, x)
-        weights = "trained net" if at == 0 else f"random from the top down to {stage}"
         text = (f"{categories(model)[asked(picture)]} | {method} | {weights}: rank correlation {rank:.2f}, SSIM "
                 f"{alike:.2f} | {share:.0%} deleted: {float(curve[deleted]):.1%} (random order "
                 f"{float(other[deleted]):.1%})")  # fmt: skip

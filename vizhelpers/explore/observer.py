@@ -1,6 +1,5 @@
 """Be the observer: stimuli and what each net makes of them; a forced choice with a saved answer a click (lesson 12)."""
 import csv
-import html
 import io
 import math
 import re
@@ -20,7 +19,7 @@ from ..images import load_image, to_input
 from ..methods import cue_conflict as cue
 from ..render import figure_pixels, probability_bars, row, to_picture, to_png
 from ..targets import predict
-from .base import Explorer, Html, private
+from .base import Explorer, by_name, private
 
 SIDE = 280  # of a stimulus on the page, in pixels
 GREY = (128, 128, 128)
@@ -31,10 +30,9 @@ Answer = namedtuple("Answer", "observer trial file shape texture answer seconds"
 def explore_stimuli(models: dict) -> Explorer:
     """Choose a shape and a texture, see the stimulus and what each net (name -> classifier) makes of it. Lesson 12.
     `.result` is `(shape, texture, stimulus, decisions, outside)`, `outside` the probability outside the categories."""
-    if not models:
-        raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
-    models = {name: private(net) for name, net in models.items()}
+    models = {str(name): private(net) for name, net in by_name(models).items()}
     by_pair, categories = {(s.shape, s.texture): s for s in cue.cue_stimuli()}, cue.cue_categories()
+    names = list(categories)
 
     def look(shape, texture):
         stimulus = by_pair[shape, texture]
@@ -44,16 +42,14 @@ def explore_stimuli(models: dict) -> Explorer:
             x = to_input(image, model, size=image.size[::-1])
             means, beside = cue.category_means(model, x, categories)
             shares, order = (means[0] / means.sum()).topk(6)
-            labels, best = [list(categories)[k] for k in order], predict(model, x, top=1)[0]
+            labels, best = [names[k] for k in order], predict(model, x, top=1)[0]
             decisions[name], outside[name] = cue.Decision(shape, texture, labels[0]), float(beside)
-            shown[f"{name}: each category's share of the categories' mean probability"] = probability_bars(
-                labels, shares.tolist())
-            lines.append(f"<b>{html.escape(name)}</b> decides {labels[0]}; outside the categories lies "
-                         f"{outside[name]:.0%} of its probability (strongest class: {html.escape(best.label)} "
-                         f"{best.probability:.0%})")  # fmt: skip
-        return Html("<br>".join(lines)), shown, {"stimulus": stimulus, "decisions": decisions, "outside": outside}
+            bars = probability_bars(labels, shares.tolist())
+            shown[f"{name}: each category's share of the categories' mean probability"] = bars
+            lines.append(f"{name} decides {labels[0]}; outside the categories lies {outside[name]:.0%} of its "
+                         f"probability (strongest class: {best.label} {best.probability:.0%})")  # fmt: skip
+        return "\n".join(lines), shown, {"stimulus": stimulus, "decisions": decisions, "outside": outside}
 
-    names = list(categories)
     return Explorer(look, nets=models, shape=names, texture=W.Dropdown(options=names, value=names[1]))
 
 
@@ -72,9 +68,8 @@ def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
     if not paths:
         raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
     found = defaultdict(list)
-    for path in paths:
-        for answer in load_answers(path):
-            found[answer.observer].append(cue.Decision(answer.shape, answer.texture, answer.answer))
+    for answer in (answer for path in paths for answer in load_answers(path)):
+        found[answer.observer].append(cue.Decision(*answer[3:6]))
     return dict(found)
 
 
@@ -94,8 +89,8 @@ def trial_picture(image, seed: int = 0) -> bytes:
     stimulus = load_image(image)
     grey = Image.new("RGB", stimulus.size, GREY)
     cross, m = grey.copy(), stimulus.width // 2
-    for box in ((m - 10, m - 1, m + 10, m + 1), (m - 1, m - 10, m + 1, m + 10)):
-        ImageDraw.Draw(cross).rectangle(box, fill="black")
+    ImageDraw.Draw(cross).rectangle((m - 10, m - 1, m + 10, m + 1), "black")
+    ImageDraw.Draw(cross).rectangle((m - 1, m - 10, m + 1, m + 10), "black")
     frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(stimulus.width)] * 2))
     frequency[0, 0] = np.inf
     noise = np.random.default_rng(seed).standard_normal(frequency.shape)
@@ -112,7 +107,7 @@ class explore_observer(Explorer):
     in nine `trials` has no conflict: who fails there did not look. `nets`: name -> `shape_bias(...)`, drawn beside the
     observer. `.result` is `(observer, done, total, bias, answers)`. Geirhos et al. 2019, section 2. Lesson 12."""
     def __init__(self, nets=None, *, observer: str = "me", trials: int = 54, folder: str | Path = "answers"):
-        self.nets, self.trials, self.folder = dict(nets or {}), trials, folder
+        self.others, self.trials, self.folder = dict(nets or {}), trials, Path(folder)
         self.name = self.current = None  # whose trials are loaded, and the stimulus that waits for an answer
         self.trial = W.Image(format="png", width=str(SIDE), height=str(SIDE))
         self.start = W.Button(button_style="success", icon="play")
@@ -124,18 +119,18 @@ class explore_observer(Explorer):
         self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.note, self.text,
                          W.HBox([self.trial, grid]), self.pictures, self.tools]  # fmt: skip
         self.start.on_click(lambda _: self.said(self.next))
-        self.pause.on_click(lambda _: self.said(lambda: self.next(pause=True)))
+        self.pause.on_click(lambda _: self.said(self.next, True))
         for name, button in self.choices.items():
-            button.on_click(lambda _, name=name: self.said(lambda: self.choose(name)))
+            button.on_click(lambda _, name=name: self.said(self.choose, name))
 
     def load(self, observer: str) -> None:
         """The observer's trials, without those that his file already answers."""
         if not re.fullmatch(r"[\w-]{1,40}", observer):
             raise ValueError(f"An observer's name has letters, digits, - and _ only, at most 40, unlike {observer!r}.")
-        path, order = Path(self.folder) / f"{observer}.csv", trial_order(cue.cue_stimuli(), observer, self.trials)
+        path, order = self.folder / f"{observer}.csv", trial_order(cue.cue_stimuli(), observer, self.trials)
         found = {a.file: a for a in (load_answers(path) if path.exists() else [])}
         self.name, self.path, self.order, self.current = observer, path, order, None
-        self.answers = [a for a in found.values() if a.file in {s.path.name for s in order}]
+        self.answers = [found[s.path.name] for s in order if s.path.name in found]
         self.left = [s for s in order if s.path.name not in found]
 
     def next(self, pause: bool = False) -> None:
@@ -174,30 +169,26 @@ class explore_observer(Explorer):
             button.disabled = not running
         numbers = dict(done=len(self.answers), total=len(self.order), bias=bias, answers=list(self.answers))
         if running:
-            text = f"{len(self.left)} to go. Look at the cross. What is the <b>object</b>? Click at once, or guess."
-            return Html(text), {"": self.chart}, numbers
-        said, found = [f"<b>{html.escape(observer)}</b>: {len(self.answers)} of {len(self.order)} trials"], self.nets
+            text = f"{len(self.left)} to go. Look at the cross. What is the object? Click at once, or guess."
+            return text, {"": self.chart}, numbers
+        said, found = f"{observer}: {len(self.answers)} of {len(self.order)} trials. ", self.others
         if bias.shape + bias.texture:
-            found = {f"you ({observer})": bias} | self.nets
-            said.append("Shape bias {:.0%}, 95 % interval {:.0%} to {:.0%} ".format(bias.bias, *bias.ci95) +
-                        f"({bias.shape} shape, {bias.texture} texture, {bias.other} neither)")  # fmt: skip
+            found = {f"you ({observer})": bias} | found
+            said += "Shape bias {:.0%}, 95 % interval {:.0%} to {:.0%} ".format(bias.bias, *bias.ci95)
+            said += f"({bias.shape} shape, {bias.texture} texture, {bias.other} neither). "
         else:
-            said.append(f"A cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what "
-                        "the <b>object</b> was. Every answer starts the next trial. Press "
-                        f"<b>{self.start.description}</b>")  # fmt: skip
+            said += (f"A cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what the "
+                     f"object was. Every answer starts the next trial. Press {self.start.description}. ")  # fmt: skip
         if not math.isnan(bias.no_conflict):
-            said.append(f"Without a conflict {bias.no_conflict:.0%} right")
+            said += f"Without a conflict {bias.no_conflict:.0%} right. "
         self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), GREY))
         classes = {name for one in found.values() for name in one.per_class}
         self.chart = (figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
                       if found else Image.new("RGB", (24, 24), "white"))  # fmt: skip
-        return Html(f"{'. '.join(said)}. Answers are kept in {html.escape(str(self.path))}."), {"": self.chart}, numbers
+        return f"{said}Answers are kept in {self.path}.", {"": self.chart}, numbers
 
     def still(self) -> Image.Image:
         trial = next(s for s in self.order if s.shape != s.texture)
         film = Image.open(io.BytesIO(trial_picture(trial.path)))
-        strip, chart = row([to_picture(frame, 150) for frame in ImageSequence.Iterator(film)]), to_picture(self.chart)
-        page = Image.new("RGB", (max(strip.width, chart.width), strip.height + 6 + chart.height), "white")
-        page.paste(strip)
-        page.paste(chart, (0, strip.height + 6))
-        return page
+        frames = [to_picture(frame, 150) for frame in ImageSequence.Iterator(film)]
+        return row([*frames, self.chart])
