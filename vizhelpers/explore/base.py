@@ -536,7 +536,7 @@ class Classes(W.Dropdown):
         if self.layer:
             means = channel_response(self.model, x, self.layer)[0]
             found = [(f"{self.layer} channel {k}, mean {means[k]:.2f}", Neuron(self.layer, k))
-                     for k in means.topk(5).indices.tolist()]  # fmt: skip
+                     for k in means.topk(min(5, len(means))).indices.tolist()]  # fmt: skip
         else:
             found = [(f"{p.label} {p.probability:.1%}", p.index) for p in predict(self.model, x)]
         return found, found[0][1]
