@@ -13,6 +13,7 @@ CANDIDATES := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14
 VENV := .venv
 PY := $(VENV)/bin/python
 START := notebooks/00_start_here.ipynb
+WITH_SITE := .[test,site]# a comma in a call would begin its next argument
 # A stamp is named after what it depends on (content and place, not file times), so that a fresh checkout of the same
 # pins installs nothing anew and a changed pin does.
 KEY := $(shell { cat pyproject.toml constraints.txt; pwd; } | cksum | cut -d ' ' -f 1)
@@ -119,7 +120,7 @@ $(VENV)/.stamp-test-$(KEY):
 	$(call install,.[test],$(VENV)/.stamp-lab-$(KEY) $@)
 
 $(VENV)/.stamp-site-$(KEY):
-	$(call install,.[test,site],$(VENV)/.stamp-lab-$(KEY) $(VENV)/.stamp-test-$(KEY) $@)
+	$(call install,$(WITH_SITE),$(VENV)/.stamp-lab-$(KEY) $(VENV)/.stamp-test-$(KEY) $@)
 
 # The check itself needs seconds (importing torch), so it is left out while the files look as they did after the last
 # one; the package verifies a file's hash again when it loads it.
