@@ -77,9 +77,11 @@ def test_somebody_elses_net(somebodys):
 
 def test_thousand_outputs_get_imagenets_names():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 28 * 28, 1000))
-    with pytest.raises(ValueError, match=r"does not run on \(1, 3, 224, 224\) .* of the size in net.viz"):
+    assert targets.categories(net)[967] == "espresso"
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 40 * 40, 1000))
+    with pytest.raises(ValueError, match=r"does not run on \(1, 3, 28, 28\) .* of the size in net.viz"):
         targets.categories(net)
-    net.viz = vh.images.ModelInfo("mine", input_size=28)
+    net.viz = vh.images.ModelInfo("mine", input_size=40)
     assert targets.categories(net)[967] == "espresso"
     assert targets.categories(nn.Sequential(nn.Conv2d(3, 7, 1), nn.Flatten()))[6] == "class 6"
     with pytest.raises(ValueError, match="not class scores"):

@@ -314,11 +314,8 @@ def test_official_damaged_cache_is_fetched_again(cache, server):
     assert server.requests == 2
 
 
-def test_official_broken_off_then_tried_again(cache, server):
+def test_official_broken_off_then_retried(cache, server):
     server.broken = 1
-    with pytest.raises(RuntimeError, match="broken off or altered .*try again"):
-        weights.official_state_dict(server.url + server.name)
-    assert official_files(cache) == []
     state = weights.official_state_dict(server.url + server.name)
     assert len(state["weight"]) == 200_000 and server.requests == 2
     assert official_files(cache) == [server.name]
@@ -326,7 +323,7 @@ def test_official_broken_off_then_tried_again(cache, server):
 
 @pytest.mark.parametrize(
     ("name", "sentence", "requests"),
-    [("net-00000000.pth", "broken off or altered", 1), ("missing-00000000.pth", "could not be reached .*404", 1)],
+    [("net-00000000.pth", "broken off or altered", 2), ("missing-00000000.pth", "could not be reached .*404", 1)],
 )
 def test_official_failures(cache, server, name, sentence, requests):
     with pytest.raises(RuntimeError, match=f"{sentence}.*check the network and try again, or copy the file") as caught:
@@ -372,3 +369,8 @@ def test_command_line_fetches(local):
     assert good.returncode == 0 and "verified" in good.stdout and good.stderr == ""
     bad = subprocess.run([*command, "alexnet"], capture_output=True, text=True)  # its archive is not in the folder
     assert bad.returncode == 1 and bad.stderr.startswith("vizhelpers: ") and bad.stderr.count("\n") == 1
+
+
+def test_official_name_without_hash(cache):
+    with pytest.raises(ValueError, match="carries no sha256"):
+        weights.official_state_dict("http://127.0.0.1:9/net.pth")

@@ -20,8 +20,7 @@ def device() -> torch.device:
     The environment variable `VIZHELPERS_DEVICE` ("cpu", "cuda:1", ...) overrides the choice. Lesson 00."""
     wish = os.environ.get("VIZHELPERS_DEVICE", "").strip()
     if not wish:
-        there = torch.accelerator
-        return there.current_accelerator() if there.is_available() else torch.device("cpu")
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     try:
         return torch.empty(0, device=wish).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:

@@ -109,14 +109,17 @@ def answers_of(model: nn.Module, x: Tensor | None = None) -> Answers:
 
 
 def _trial(model: nn.Module, x: Tensor | None) -> Answers:
-    like, side = next(model.parameters(), torch.zeros(())), getattr(info_of(model), "input_size", 224)
-    one = like.new_ones(1, channels_of(model), side, side) if x is None else x[:1].to(device_of(model))
-    try:
-        with with_gradients(), evaluating(model):
-            raw = model(one.detach().clone().requires_grad_(True))
-    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"{type(model).__name__} does not run on {tuple(one.shape)} ({in_short(error)}): "
-                         "vh.to_input(picture, net) makes an input that fits, of the size in net.viz.") from error
+    like, sides = next(model.parameters(), torch.zeros(())), (getattr(info_of(model), "input_size", 224), 32, 28)
+    tries = [like.new_ones(1, channels_of(model), side, side) for side in sides]  # pictures that a net might take
+    for one in tries if x is None else [x[:1].to(device_of(model))]:
+        try:
+            with with_gradients(), evaluating(model):
+                raw = model(one.detach().clone().requires_grad_(True))
+            break
+        except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+            problem = f"{type(model).__name__} does not run on {tuple(one.shape)} ({in_short(error)})"
+    else:
+        raise ValueError(f"{problem}: vh.to_input(picture, net) makes an input that fits, of the size in net.viz.")
     out = _class_tensor(model, raw, 1)
     step = out.grad_fn
     while step is not None and step.name().startswith(("View", "Squeeze", "Reshape", "Unsafe", "Select", "ToCopy")):

@@ -51,19 +51,23 @@ def embedded(name: str) -> Path:
 
 
 def official_state_dict(url: str) -> dict[str, Tensor]:
-    """The tensors behind an official address whose file name carries its sha256: downloaded once, hash-checked."""
+    """The tensors behind an official address whose file name carries its sha256: fetched once (twice if it broke)."""
     path = _path(url)
-    sha256 = re.search(r"-([a-f0-9]{8,})\.", path.name)[1]  # its beginning
+    prefix = re.search(r"-([a-f0-9]{8,})\.", path.name)
+    if not prefix:
+        raise ValueError(f"The file name in {url} carries no sha256 ('-1234abcd.pth'), so the file cannot be checked.")
     load, way = torch.hub.load_state_dict_from_url, f"check the network and try again, or copy the file to {path}"
-    with _locked(path, sha256, path.name) as needed:
+    with _locked(path, prefix[1], path.name) as needed:
         if needed:
             path.unlink(missing_ok=True)  # torch.hub would take a damaged one as it is
-        try:
-            return load(url, str(path.parent), "cpu", check_hash=True, weights_only=True)
-        except urllib.error.URLError as error:
-            raise RuntimeError(f"{url} could not be reached ({error}): {way}.") from None
-        except (RuntimeError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            raise RuntimeError(f"{url} came broken off or altered (its sha256 is wrong): {way}.") from error
+        for last in (False, True):
+            try:
+                return load(url, str(path.parent), "cpu", check_hash=True, weights_only=True)
+            except urllib.error.URLError as error:
+                raise RuntimeError(f"{url} could not be reached ({error}): {way}.") from None
+            except (RuntimeError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
+                if last:  # RuntimeError is torch's word for a wrong sha256, which a broken-off download has too
+                    raise RuntimeError(f"{url} came broken off or altered (its sha256 is wrong): {way}.") from error
 
 
 def is_cached(name_or_url: str) -> bool:

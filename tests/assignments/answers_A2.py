@@ -405,9 +405,9 @@ def mended(model, x, baseline, targets, steps=64):
      HID6, "seed the noise"),
     ("q6", "no bounds", {Q6: [('{**maps, "random": noise, "mask": mask.float()}', "maps")]},
      "a2_q6_seen", "with your two"),
+    ("q6", "no bounds, before unseen maps", {Q6: [('{**maps, "random": noise, "mask": mask.float()}', "maps")]},
+     HID6, "your ranking lacks mask, random"),
     ("q6", "writes into the dict it is given",
      {Q6: [("    found = []", '    found, maps["random"], maps["mask"] = [], noise, mask.float()')]},
      "a2_q6_seen", "changed its input"),
-    ("q6", "no bounds", {"a2_q6": [('{**maps, "random": noise, "mask": mask.float()}', "maps")]},
-     "a2_q6_hidden", "your ranking lacks mask, random: rank the two bounds, too"),
 ]
