@@ -14,7 +14,6 @@ from collections import namedtuple
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -63,9 +62,12 @@ def _write(out: Path, made_by: str, rows: dict[str, Tensor], bad: dict[str, str]
     """A shard under a name of its own, all at once: whoever sees the name sees all of the file."""
     facts = json.dumps({"made_by": made_by, "names": [*rows], "unreadable": bad})  # ASCII, also for odd file names
     table = torch.stack([*rows.values()]).float() if rows else torch.empty(0, 0)
-    with TemporaryDirectory(prefix=".half-", dir=out) as half:
-        save_file({"features": table}, Path(half, "shard"), {"vizhelpers": facts})
-        Path(half, "shard").replace(out / f"shard-{uuid4().hex}.safetensors")
+    half = out / f".half-{uuid4().hex}"
+    try:
+        save_file({"features": table}, half, {"vizhelpers": facts})
+        half.replace(out / f"shard-{uuid4().hex}.safetensors")
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def _read(folder: Path, net: SimpleNamespace, names: list[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
