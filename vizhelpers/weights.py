@@ -34,17 +34,17 @@ def cache_dir() -> Path:
 
 def embedded(name: str) -> Path:
     """The verified .safetensors file of an embedded net, fetched and converted first where it is missing or damaged."""
-    path, folder, archive = _path(name), cache_dir(), EMBEDDED[name].archive
-    with _locked(path, EMBEDDED[name].sha256, archive.filename) as needed:
+    path, folder, wanted = _path(name), cache_dir(), EMBEDDED[name]
+    with _locked(path, wanted.sha256, wanted.archive) as needed:
         if needed:
             if path.exists():
                 warn(f"The cached file {path} is damaged: fetching it again.")
-            for left in folder.glob(f".fetch-{archive.filename}-*"):  # of a process that was killed
+            for left in folder.glob(f".fetch-{wanted.archive}-*"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=f".fetch-{archive.filename}-", dir=folder) as scratch:
-                packed = fetch(archive, Path(scratch), folder)
+            with tempfile.TemporaryDirectory(prefix=f".fetch-{wanted.archive}-", dir=folder) as scratch:
+                packed = fetch(wanted, Path(scratch), folder)
                 for sibling, record in EMBEDDED.items():  # one archive serves both alexnet and vgg16
-                    if record.archive == archive and not _is_good(_path(sibling), record.sha256):
+                    if record.archive == wanted.archive and not _is_good(_path(sibling), record.sha256):
                         (Path(scratch) / sibling).write_bytes(converted(sibling, packed))
                         os.replace(Path(scratch) / sibling, _path(sibling))
     return path
