@@ -25,13 +25,11 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "Non
          nn.Module: "a module", bool: "True or False", tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
 
 
-def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
-    """The net in wrappers that only pass on (torch.compile, DataParallel), and its name in them."""
-    name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
-    if name is None:
-        return model, ""
-    inner, prefix = unwrapped(model._modules[name])
-    return inner, f"{name}.{prefix}"
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The net in wrappers that only pass on: torch.compile, DataParallel."""
+    if isinstance(model, nn.DataParallel):
+        return unwrapped(model.module)
+    return unwrapped(model._orig_mod) if hasattr(model, "_orig_mod") else model
 
 
 @cache
@@ -96,15 +94,9 @@ def _serves(value, kind) -> bool:
 
 
 def _check_net(name: str, given: dict) -> None:
-    model = given.get("model")
-    if not isinstance(model, nn.Module):  # only where there need be none: else its type has been refused
+    if not isinstance(given.get("model"), nn.Module):  # only where there need be none: else its type has been refused
         return
-    net, prefix = unwrapped(model)
-    if prefix and any(str(layer).startswith(prefix) for layer in given.get("layers", ())):
-        return  # captured by a name of the wrapper's own
-    given["model"] = net
-    if isinstance(given.get("layer"), str):
-        given["layer"] = given["layer"].removeprefix(prefix)
+    given["model"] = unwrapped(given["model"])
     elsewhere = name in ("to_display", "channel_maxima", "top_patches") or name.startswith("explore_")
     if isinstance(given.get("x"), Tensor) and not elsewhere:
         _check_pictures(given["model"], given["x"])

@@ -1,5 +1,6 @@
 """Looking inside a net while it runs: the only file that registers hooks."""
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -15,9 +16,11 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
         if found := [name for name, module in modules.items() if module is layer]:
             return found[0], layer
         raise ValueError(f"This {type(layer).__name__} is not part of the {type(model).__name__} that was given.")
-    if layer and isinstance(layer, str) and layer in modules:
-        return layer, modules[layer]
     names = [name for name in modules if name]
+    inner = re.sub(r"^((_orig_mod|module)\.)+", "", str(layer))  # a compiled or parallel net is known without its wrapper
+    for name in (layer, inner) if isinstance(layer, str) else ():
+        if name in names:
+            return name, modules[name]
     near = difflib.get_close_matches(str(layer), names, n=4, cutoff=0.3) or names[:4]
     raise ValueError(f"There is no layer {layer!r} in this {type(model).__name__}; nearest: {', '.join(near)}.")
 
