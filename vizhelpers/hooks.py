@@ -17,7 +17,7 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
             return found[0], layer
         raise ValueError(f"This {type(layer).__name__} is not part of the {type(model).__name__} that was given.")
     names = [name for name in modules if name]
-    inner = re.sub(r"^((_orig_mod|module)\.)+", "", str(layer))  # a compiled or parallel net is known without its wrapper
+    inner = re.sub(r"^((_orig_mod|module)\.)+", "", str(layer))  # its name in a net that guard has unwrapped
     for name in (layer, inner) if isinstance(layer, str) else ():
         if name in names:
             return name, modules[name]
