@@ -4,8 +4,7 @@ import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,27 +69,24 @@ def batch_for(place: torch.device) -> int:
     return {"cpu": 8, "cuda": 128, "mps": 32}.get(place.type, 16)
 
 
-class Bar:
-    """What `stoppable` gives: `update(n)` counts n as `done` and moves the bar."""
-    def __init__(self, drawn):
-        self.drawn, self.done = drawn, 0
+class stoppable:
+    """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done.
+    `update(n)` counts n as `done` and moves the bar."""
+    def __init__(self, total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None):
+        from tqdm.auto import tqdm
+        self.bar = tqdm(total=total, disable=not progress, unit=unit, leave=False)
+        self.done, self.enough = 0, enough
 
     def update(self, n: int = 1) -> None:
-        self.drawn.update(n)
+        self.bar.update(n)
         self.done += n
 
+    def __enter__(self):
+        return self
 
-@contextmanager
-def stoppable(total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None) -> Iterator[Bar]:
-    """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done."""
-    from tqdm.auto import tqdm
-    with tqdm(total=total, disable=not progress, unit=unit, leave=False) as drawn:
-        bar = Bar(drawn)
-        try:
-            yield bar
-        except KeyboardInterrupt:
-            if not (enough() if enough else bar.done):
-                raise
+    def __exit__(self, kind, *_) -> bool:
+        self.bar.close()
+        return kind is KeyboardInterrupt and bool(self.enough() if self.enough else self.done)
 
 
 def finished(job, progress: bool, unit: str = "step"):

@@ -25,13 +25,6 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "Non
          nn.Module: "a module", bool: "True or False", tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The net in wrappers that only pass on: torch.compile, DataParallel."""
-    if isinstance(model, nn.DataParallel):
-        return unwrapped(model.module)
-    return unwrapped(model._orig_mod) if hasattr(model, "_orig_mod") else model
-
-
 @cache
 def guarded(function: Callable) -> Callable:
     """The function with its arguments checked first, by the types in its signature and by what its net can take."""
@@ -94,12 +87,15 @@ def _serves(value, kind) -> bool:
 
 
 def _check_net(name: str, given: dict) -> None:
-    if not isinstance(given.get("model"), nn.Module):  # only where there need be none: else its type has been refused
+    net = given.get("model")
+    if not isinstance(net, nn.Module):  # only where there need be none: else its type has been refused
         return
-    given["model"] = unwrapped(given["model"])
+    while isinstance(net, nn.DataParallel) or hasattr(net, "_orig_mod"):  # these, and compiled nets, only pass on
+        net = net.module if isinstance(net, nn.DataParallel) else net._orig_mod
+    given["model"] = net
     elsewhere = name in ("to_display", "channel_maxima", "top_patches") or name.startswith("explore_")
     if isinstance(given.get("x"), Tensor) and not elsewhere:
-        _check_pictures(given["model"], given["x"])
+        _check_pictures(net, given["x"])
 
 
 def _check_pictures(model: nn.Module, x: Tensor) -> None:
