@@ -1,4 +1,5 @@
-"""Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, and seeding."""
+"""Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, seeding; CSV tables."""
+import csv
 import importlib.util
 import os
 import random
@@ -38,6 +39,11 @@ def warn(text: str) -> None:
 def in_short(error: Exception) -> str:
     """The first line of what an error says."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, each column -> text."""
+    return [*csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
 
 
 def seed(number: int = 0) -> None:

