@@ -1,5 +1,7 @@
 """Hooks: what capture records is true and in the graph, and nothing stays behind, however the block ends."""
 
+from collections import OrderedDict
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -338,6 +340,19 @@ def test_resolve_layer_by_name_and_by_module(net):
     assert vh.resolve_layer(net, "features.2") == ("features.2", net.features[2])
     assert vh.resolve_layer(net, net.features[2]) == ("features.2", net.features[2])
     assert vh.resolve_layer(net, net.features)[0] == "features"
+
+
+def test_a_layers_name_in_a_wrapper_is_understood(net):
+    wrapped = nn.DataParallel(net)
+    for name in ("features.2", "module.features.2", "_orig_mod.module.features.2"):
+        assert vh.resolve_layer(wrapped, name) == ("features.2", net.features[2])
+    with torch.no_grad(), vh.capture(wrapped, "module.features.2") as acts:
+        wrapped(torch.zeros(1, 3, 8, 10))
+    assert torch.equal(acts["module.features.2"], acts["features.2"])
+    own = nn.Sequential(OrderedDict(module=nn.Conv2d(3, 2, 3)))  # a part of that name stays what it is
+    assert vh.resolve_layer(own, "module") == ("module", own.module)
+    with pytest.raises(ValueError, match="no layer 'module.features.9'"):
+        vh.resolve_layer(wrapped, "module.features.9")
 
 
 @pytest.mark.parametrize(

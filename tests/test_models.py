@@ -1,4 +1,5 @@
 """Nets: the right answers on real pictures, the right wiring, and one sentence for every wrong request."""
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,17 @@ def test_official_nets_equal_torchvisions_own_builder(name, size, monkeypatch):
         assert torch.allclose(vh.class_scores(ours, x), oracle(x), atol=1e-4)
     assert (ours.viz.input_size, ours.viz.interpolation) == (size, "bilinear")
     assert [n for n, _ in ours.named_modules()] == [n for n, _ in oracle.named_modules()]
+
+
+def test_old_names_in_the_official_file_of_densenet(monkeypatch):
+    """Its file says `denselayer1.norm.1.weight` where the net has `denselayer1.norm1.weight`, and counts no batches."""
+    state = torchvision.models.densenet121(weights=None).state_dict()
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value for key, value in state.items()}
+    assert len(old.keys() - state.keys()) > 500
+    monkeypatch.setattr(weights, "official_state_dict", lambda url: old)
+    ours = models.load_model("densenet121", device="cpu").state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in state.items())
 
 
 def test_stylized_resnet(monkeypatch):

@@ -51,8 +51,10 @@ def test_resolve_target(squeezenet):
         resolve(squeezenet, [1, 2], 3)
     with pytest.raises(ValueError, match="no class 1000"):
         resolve(squeezenet, [1, 1000], 2)
-    with pytest.raises(ValueError, match="one of them per picture"):
-        resolve(squeezenet, torch.zeros(2, 2), 2)
+    assert resolve(squeezenet, np.array([1, 2]), 2).tolist() == [1, 2]
+    for wrong, said in ((torch.zeros(2, 2), r"not \[0.0, 0.0\]"), (torch.ones(2), "not 1.0"), ({1}, r"not \{1\}")):
+        with pytest.raises(ValueError, match="whole number or a label, " + said):
+            resolve(squeezenet, wrong, 2)
 
 
 def test_somebody_elses_net(somebodys):

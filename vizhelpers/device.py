@@ -1,11 +1,11 @@
-"""Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, and seeding."""
+"""Where the arithmetic runs: the device, batches that fit on it, loops that can be stopped, seeding; CSV tables."""
+import csv
 import importlib.util
 import os
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,11 @@ def in_short(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file, each column -> text."""
+    return [*csv.DictReader(path.read_text(encoding="utf-8").splitlines())]
+
+
 def seed(number: int = 0) -> None:
     """Seed Python's, NumPy's and PyTorch's random numbers, so that a lesson's figures repeat. Lesson 00."""
     random.seed(number)
@@ -70,27 +75,24 @@ def batch_for(place: torch.device) -> int:
     return {"cpu": 8, "cuda": 128, "mps": 32}.get(place.type, 16)
 
 
-class Bar:
-    """What `stoppable` gives: `update(n)` counts n as `done` and moves the bar."""
-    def __init__(self, drawn):
-        self.drawn, self.done = drawn, 0
+class stoppable:
+    """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done.
+    `update(n)` counts n as `done` and moves the bar."""
+    def __init__(self, total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None):
+        from tqdm.auto import tqdm
+        self.bar = tqdm(total=total, disable=not progress, unit=unit, leave=False)
+        self.done, self.enough = 0, enough
 
     def update(self, n: int = 1) -> None:
-        self.drawn.update(n)
+        self.bar.update(n)
         self.done += n
 
+    def __enter__(self):
+        return self
 
-@contextmanager
-def stoppable(total: int, progress: bool = False, unit: str = "step", enough: Callable | None = None) -> Iterator[Bar]:
-    """The frame of every long loop: a bar, and an interrupt ends it quietly once something (or `enough()`) is done."""
-    from tqdm.auto import tqdm
-    with tqdm(total=total, disable=not progress, unit=unit, leave=False) as drawn:
-        bar = Bar(drawn)
-        try:
-            yield bar
-        except KeyboardInterrupt:
-            if not (enough() if enough else bar.done):
-                raise
+    def __exit__(self, kind, *_) -> bool:
+        self.bar.close()
+        return kind is KeyboardInterrupt and bool(self.enough() if self.enough else self.done)
 
 
 def finished(job, progress: bool, unit: str = "step"):

@@ -25,15 +25,6 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", NoneType: "Non
          nn.Module: "a module", bool: "True or False", tuple: "a tuple", list: "a list", dict: "a dict"}  # fmt: skip
 
 
-def unwrapped(model: nn.Module) -> tuple[nn.Module, str]:
-    """The net in wrappers that only pass on (torch.compile, DataParallel), and its name in them."""
-    name = "_orig_mod" if hasattr(model, "_orig_mod") else "module" if isinstance(model, nn.DataParallel) else None
-    if name is None:
-        return model, ""
-    inner, prefix = unwrapped(model._modules[name])
-    return inner, f"{name}.{prefix}"
-
-
 @cache
 def guarded(function: Callable) -> Callable:
     """The function with its arguments checked first, by the types in its signature and by what its net can take."""
@@ -96,18 +87,15 @@ def _serves(value, kind) -> bool:
 
 
 def _check_net(name: str, given: dict) -> None:
-    model = given.get("model")
-    if not isinstance(model, nn.Module):  # only where there need be none: else its type has been refused
+    net = given.get("model")
+    if not isinstance(net, nn.Module):  # only where there need be none: else its type has been refused
         return
-    net, prefix = unwrapped(model)
-    if prefix and any(str(layer).startswith(prefix) for layer in given.get("layers", ())):
-        return  # captured by a name of the wrapper's own
+    while isinstance(net, nn.DataParallel) or hasattr(net, "_orig_mod"):  # these, and compiled nets, only pass on
+        net = net.module if isinstance(net, nn.DataParallel) else net._orig_mod
     given["model"] = net
-    if isinstance(given.get("layer"), str):
-        given["layer"] = given["layer"].removeprefix(prefix)
     elsewhere = name in ("to_display", "channel_maxima", "top_patches") or name.startswith("explore_")
     if isinstance(given.get("x"), Tensor) and not elsewhere:
-        _check_pictures(given["model"], given["x"])
+        _check_pictures(net, given["x"])
 
 
 def _check_pictures(model: nn.Module, x: Tensor) -> None:

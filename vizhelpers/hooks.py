@@ -1,7 +1,8 @@
 """Looking inside a net while it runs: the only file that registers hooks."""
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 
 import torch
@@ -15,9 +16,11 @@ def resolve_layer(model: nn.Module, layer: str | nn.Module) -> tuple[str, nn.Mod
         if found := [name for name, module in modules.items() if module is layer]:
             return found[0], layer
         raise ValueError(f"This {type(layer).__name__} is not part of the {type(model).__name__} that was given.")
-    if layer and isinstance(layer, str) and layer in modules:
-        return layer, modules[layer]
     names = [name for name in modules if name]
+    inner = re.sub(r"^((_orig_mod|module)\.)+", "", str(layer))  # its name in a net that guard has unwrapped
+    for name in (layer, inner) if isinstance(layer, str) else ():
+        if name in names:
+            return name, modules[name]
     near = difflib.get_close_matches(str(layer), names, n=4, cutoff=0.3) or names[:4]
     raise ValueError(f"There is no layer {layer!r} in this {type(model).__name__}; nearest: {', '.join(near)}.")
 
@@ -95,9 +98,8 @@ def capture(model: nn.Module, *layers: str | nn.Module, leaf: bool = False) -> I
 def maps_of(out: Tensor, size: tuple[int, int] | None, layer: str | nn.Module = "?") -> Tensor:
     """A layer's output as maps `(N,K,h,w)`, or a sentence; `size` of the picture tells where the channels are."""
     if out.dim() == 4:
-        if size and len(size) == 2 and not _fits(out.shape[2:], size) and _fits(out.shape[1:3], size):
-            return out.permute(0, 3, 1, 2)
-        return out
+        last = size and len(size) == 2 and not _fits(out.shape[2:], size) and _fits(out.shape[1:3], size)
+        return out.permute(0, 3, 1, 2) if last else out
     if out.dim() == 3:
         for special in (1, 0, 2, 5):  # class token; none; class and distillation; class and registers
             side = round(max(out.shape[1] - special, 0) ** 0.5)
@@ -165,11 +167,10 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Switch a model to eval mode in the block and give every submodule its own mode back after it. Lesson 00."""
     modes = [(module, module.training) for module in model.modules()]
     try:
-        with ExitStack() as stack:
-            if any(mode for _, mode in modes):
-                model.eval()
-            if _own_input not in model._forward_pre_hooks.values() and not isinstance(model, torch.jit.ScriptModule):
-                stack.enter_context(model.register_forward_pre_hook(_own_input))
+        if any(mode for _, mode in modes):
+            model.eval()
+        needless = _own_input in model._forward_pre_hooks.values() or isinstance(model, torch.jit.ScriptModule)
+        with nullcontext() if needless else model.register_forward_pre_hook(_own_input):
             yield model
     finally:
         for module, mode in modes:

@@ -2,7 +2,6 @@
 Whatever takes a picture takes a library name ("koala": photograph before painting before cut-out; "mammals/koala" is
 the cut-out), a path, a file's bytes, a PIL image of any usual mode, or an array or tensor (H,W), (H,W,C), (C,H,W),
 (1,C,H,W) with C = 1, 3 or 4. The dtype says the scale: uint8 is 0..255, bool and float 0..1."""
-import csv
 import difflib
 import importlib.util
 import io
@@ -19,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from .device import device as best_device
-from .device import device_of, info_of, quiet, warn
+from .device import device_of, info_of, quiet, table, warn
 
 DATA = Path(os.environ.get("VIZHELPERS_DATA") or Path(__file__).resolve().parent.parent / "data")
 MIN_SIDE = 8  # pixels; below this no net of the series sees anything
@@ -45,7 +44,7 @@ class ModelInfo:
 def _index(data: Path) -> list[Picture]:
     if not (data / "index.csv").is_file():
         raise FileNotFoundError(f"there is no index.csv in {data}: set VIZHELPERS_DATA to the repository's data folder")
-    rows = csv.reader((data / "index.csv").read_text(encoding="utf-8").splitlines()[1:])
+    rows = (row.values() for row in table(data / "index.csv"))
     return sorted((Picture(os.path.splitext(f)[0], data / f, *rest) for f, *rest in rows), key=lambda p: p.name)
 
 

@@ -1,6 +1,7 @@
 """Nets: load one with its preprocessing and class names attached (`net.viz`), from embedded or official weights."""
 import difflib
 from collections import OrderedDict
+from unittest import mock
 
 import safetensors.torch
 import torch
@@ -51,11 +52,10 @@ def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=Non
     return net.eval().requires_grad_(False).to(device=device or best_device(), memory_format=torch.channels_last)
 
 
-def _built(name: str, **options) -> nn.Module:
+def _built(name: str) -> nn.Module:
     if name == "efficientnet_lite0":
         return EfficientNetLite0()
-    if name in ("googlenet", "inception_v3"):
-        options["init_weights"] = False  # theirs takes a minute, and every use here overwrites or seeds it
+    options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}  # theirs takes a minute
     return torchvision.models.get_model(name, weights=None, **options)
 
 
@@ -66,7 +66,7 @@ def _embedded(name: str) -> tuple[nn.Module, dict]:
     if name in CONVOLUTIONS:
         net = nn.Sequential(OrderedDict(features=net.features))
     net.load_state_dict(fold_caffe_input(state) if name == "squeezenet1_1" else state, assign=True)
-    about = f"embedded: {stored.EMBEDDED[name].about}, from {stored.EMBEDDED[name].archive.requirement}"
+    about = f"embedded: {stored.EMBEDDED[name].about}, from {stored.EMBEDDED[name].requirement}"
     return net, dict(weights=about, has_classifier=name not in CONVOLUTIONS)
 
 
@@ -86,15 +86,10 @@ def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     if weights not in choices:
         also = ["auto", "random"] + ["embedded"] * (name in stored.EMBEDDED) + ["SIN"] * (name == "resnet50")
         raise ValueError(f"{name} has no weights {weights!r}; there are: {', '.join([*choices, *also])}.")
-    official, options = choices[weights], {}
-    if name in ("googlenet", "inception_v3"):
-        options = dict(transform_input=True, aux_logits=True)  # trained on TensorFlow's normalisation, with both heads
-    elif name.startswith("vit_"):
-        options = dict(image_size=official.meta["min_size"][0])
-    net = _built(name, **options)
-    net.load_state_dict(stored.official_state_dict(official.url))
-    if name == "googlenet":  # its auxiliary heads are untrained, and torchvision drops them
-        net.aux_logits, net.aux1, net.aux2 = False, None, None
+    official = choices[weights]
+    state = stored.official_state_dict(official.url)
+    with mock.patch.object(official, "get_state_dict", lambda **_: state):  # from our cache, checked
+        net = torchvision.models.get_model(name, weights=official)  # torchvision knows what is special about each net
     how = official.transforms()
     return net, dict(weights=f"torchvision's official {weights}", mean=tuple(how.mean), std=tuple(how.std),
                      input_size=how.crop_size[0], resize_size=how.resize_size[0],

@@ -82,18 +82,15 @@ def _cells(sizes, width: int, height: int) -> list[tuple[int, int, int, int]]:
     return cells
 
 
-def _pixel_boxes(boxes, names, size) -> list[tuple[int, int, int, int]]:
+def _pixel_boxes(boxes, names, size) -> list[list[int]]:
+    """The same of boxes (left, top, width, height) in fractions of the scene."""
     height, width = size
-    if len(boxes) != len(names):
-        raise ValueError(f"compose_scene got {len(boxes)} boxes for {len(names)} objects; give one box per object")
-    cells = []
-    for box in boxes:
-        left, top, w, h = box if len(box) == 4 else [0] * 4
-        cell = [round(edge) for edge in (left * width, top * height, (left + w) * width, (top + h) * height)]
-        if max(map(abs, box)) > 2 or cell[2] <= cell[0] or cell[3] <= cell[1]:
-            raise ValueError(f"box {box} must be (left, top, width, height) in fractions of the scene, a pixel or more")
-        cells.append(tuple(cell))
-    return cells
+    if np.shape(boxes) == (len(names), 4) and np.abs(boxes).max() <= 2:
+        cells = np.rint([(x * width, y * height, (x + w) * width, (y + h) * height) for x, y, w, h in boxes])
+        if (cells[:, 2:] > cells[:, :2]).all():
+            return cells.astype(int).tolist()
+    raise ValueError("boxes are one (left, top, width, height) in fractions of the scene, a pixel or more, for each of "
+                     f"{', '.join(names)}, not {boxes!r}")  # fmt: skip
 
 
 def on_white(source) -> Image.Image:

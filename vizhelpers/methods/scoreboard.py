@@ -1,5 +1,4 @@
 """All methods in one table, and all of them on trial: true masks, deletion, two classes, random weights (lesson 13)."""
-import csv
 import warnings
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import quiet, stoppable
+from ..device import quiet, stoppable, table
 from ..hooks import evaluating
 from ..images import DATA, to_input, upsampled
 from ..scenes import compose_scene
@@ -150,7 +149,7 @@ def trials(model: nn.Module, *, count: int | None = None, top: int = 3) -> list[
     The first `count` of those whose classes are all among the net's `top` answers. A single object stands in a
     corner, so that "look at the middle" is no good answer; of two objects each class is asked for. Lesson 13."""
     found = []
-    for row in csv.DictReader((DATA / "trials.csv").read_text(encoding="utf-8").splitlines()):
+    for row in table(DATA / "trials.csv"):
         names, boxes = row["labels"].split("+"), [[float(n) for n in row["box"].split()]] if row["box"] else None
         scene = compose_scene(row["objects"].split("+"), boxes=boxes, background=row["background"] or None)
         targets = tuple(class_index(model, label) for label in names)

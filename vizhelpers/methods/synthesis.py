@@ -1,5 +1,4 @@
 """Pictures that a class, a channel or a unit wants, by gradient ascent; DeepDream; the shipped gallery (lesson 10)."""
-import csv
 import math
 from collections import namedtuple
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..device import finished, info_of, stoppable, warn
+from ..device import finished, info_of, stoppable, table, warn
 from ..hooks import outputs_until, resolve_layer, with_gradients
 from ..images import DATA, from_pixels, library, to_display, to_input, to_pixels
 from ..targets import Neuron, resolve_target, score
@@ -281,8 +280,7 @@ def dreams(name: str | None = None) -> list[Dream]:
     """The shipped pictures of a `name` ("conv2_2", "conv3_2", "conv4_1", "conv5_3", "class", "pixels", "decorrelated",
     "phase") or all: path, net, name, layer ("features.12" or ""), channel (or class number), label (or ""), score (mean
     of the map, or logit), and library_score of library_picture, the highest of any library picture. Lesson 10."""
-    with open(DATA / "dreams" / "dreams.csv", newline="", encoding="utf-8") as file:
-        rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in csv.DictReader(file)]
+    rows = [Dream(DATA / "dreams" / row.pop("file"), **row) for row in table(DATA / "dreams" / "dreams.csv")]
     if name not in (None, *(row.name for row in rows)):
         raise ValueError(f"The gallery has {', '.join(sorted({row.name for row in rows}))}, not {name!r}.")
     return [row._replace(channel=int(row.channel), score=float(row.score), library_score=float(row.library_score))
