@@ -55,12 +55,10 @@ def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    given = isinstance(masks, Tensor) and masks.dim() == 3 and masks.dtype == torch.bool
-    if not given or not masks.flatten(1).any(1).all():
-        raise ValueError("masks are bool (N,H,W), one for each map, each with at least one pixel of True.")
+    if masks.dim() != 3 or masks.dtype != torch.bool or len(masks) != len(maps) or not masks.any((1, 2)).all():
+        raise ValueError("masks are bool (N,H,W), one for each map, each with at least one pixel of True, not "
+                         f"{masks.dtype} {tuple(masks.shape)} for {len(maps)} maps.")  # fmt: skip
     maps = as_maps(maps, tuple(masks.shape[1:]))
-    if len(maps) != len(masks):
-        raise ValueError(f"There are {len(maps)} maps but {len(masks)} masks: give one mask for each map.")
     return maps, masks.to(maps.device)
 
 
