@@ -216,12 +216,10 @@ def segment_from_saliency(image, saliency_map: Tensor | Sequence) -> Tensor:
     heat = torch.as_tensor(saliency_map).detach().float().cpu().numpy()
     if heat.shape != pixels.shape[:2]:
         raise ValueError(f"The map is {heat.shape} but the picture is {pixels.shape[:2]}: make them one size.")
-    if not np.isfinite(heat).all():
-        raise ValueError("The map has values that are not finite: find out where the NaN comes from first.")
     heat = cv2.GaussianBlur(heat, (0, 0), max(1.0, heat.size**0.5 / 32))
     low, likely, high = np.quantile(heat, [0.3, 0.9, 0.95])
-    if low >= high:
-        raise ValueError("The map is too flat to start GrabCut from: no pixel stands out. Is it all zeros?")
+    if not (np.isfinite(heat).all() and low < high):
+        raise ValueError("The map is too flat to start GrabCut from, or not finite: is it all zeros, or are there NaN?")
     labels = np.where(heat > likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)  # GrabCut may move these
     labels[heat >= high], labels[heat <= low] = cv2.GC_FGD, cv2.GC_BGD
     cv2.setRNGSeed(0)

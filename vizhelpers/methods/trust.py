@@ -106,8 +106,8 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         raise ValueError(f"fill is a number, a tensor, or 'blurred' with a blur above 0, not {fill!r}, blur {blur}.")
     x, size = x.detach(), tuple(x.shape[2:])
     rank = pixel_order(maps.to(x), size)
-    start = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
-    filled = start
+    filled = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
+    start = filled
     if blur:
         width = 2 * min(round(3 * blur), min(size) - 1) + 1
         # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
