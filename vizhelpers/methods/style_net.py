@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
+import safetensors
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,15 +56,9 @@ class StyleNet(nn.Module):
         return self.last(y)[:, :, :height, :width].sigmoid()
 
 
-def save_style_net(net: StyleNet, path: str | Path, **facts) -> None:
-    """Write a net as float16 safetensors, with facts about its making (style, steps, ...) as metadata."""
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in net.state_dict().items()}
-    facts = {"width": net.width, "blocks": net.blocks} | facts
-    Path(path).write_bytes(safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()}))
-
-
 def load_style_net(name: str | Path, *, device: torch.device | str | None = None) -> StyleNet:
-    """A trained net, frozen: by its painting's name, or your own .safetensors; `.facts`: how it was made. Lesson 11."""
+    """A trained net, frozen, by its painting's name, or your own file that data/style_nets/make.py wrote (its
+    `save(net, path)` writes any, the float16 safetensors read here); `.facts`: how it was made. Lesson 11."""
     path = Path(name) if str(name).endswith(".safetensors") else DATA / "style_nets" / f"{name}.safetensors"
     if not path.is_file():
         raise ValueError(f"There is no style net {str(name)!r}; there are {', '.join(style_nets())}.")
