@@ -2,10 +2,10 @@
 
 Usage: python tests/run_lessons.py [--notebooks FOLDER] [--out FOLDER] [--copies FOLDER] [--jobs 2] [NAME ...]
 
-One line per lesson: name, seconds, ok or FAILED with the error. A failure does not stop the others; the exit status is
-1 if one failed. The page of a failed lesson is written too, up to the error. A widget is shown by the still picture in
-its output. Pages load nothing from anywhere, except MathJax where the lesson contains a formula; without a network
-such a formula is shown as its TeX source.
+One line per lesson: name, seconds, the most memory that its kernel held, ok or FAILED with the error. A failure does
+not stop the others; the exit status is 1 if one failed. The page of a failed lesson is written too, up to the error. A
+widget is shown by the still picture in its output. Pages load nothing from anywhere, except MathJax where the lesson
+contains a formula; without a network such a formula is shown as its TeX source.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from nbconvert import HTMLExporter
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT = 600  # seconds: generous, these are no tests
+# Resident memory at its peak in GB, which macOS counts in bytes, Linux in KB.
+PEAK = """import resource, sys
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6))"""
 PICTURE = re.compile(r'(<img\b[^>]*\bsrc=")(?!data:|https?:)([^"]+)(")')  # a link relative to the lesson
 FORMULA = re.compile(r"\$[^\s$][^$]*\$|\\[(\[]|\\begin\{")
 
@@ -89,12 +92,16 @@ def run(path: Path, out: Path, numbers: bool = False, copies: Path | None = None
     notebook = nbformat.read(path, 4)
     if numbers:
         prepared(notebook, (out / f"{path.stem}.jsonl").resolve())
+    notebook.cells.append(nbformat.v4.new_code_cell(PEAK))
     error = execute(notebook, path.parent)
+    last = notebook.cells.pop()
+    peak = "" if error else f"{float(last.outputs[0].text):5.2f} GB"
     if copies:
         nbformat.write(notebook, copies / path.name)
     page = out / f"{path.stem}.html"
     page.write_text(to_html(notebook, path.stem, path.parent), encoding="utf-8")
-    print(f"{path.stem:36} {time.perf_counter() - start:6.1f} s  {f'FAILED  {error}' if error else 'ok'}", flush=True)
+    said = f"FAILED  {error}" if error else "ok"
+    print(f"{path.stem:36} {time.perf_counter() - start:6.1f} s {peak:>8}  {said}", flush=True)
     return error is None
 
 

@@ -20,6 +20,7 @@ ENVIRONMENT = ROOT / "environment.yml"
 ENV = yaml.safe_load(ENVIRONMENT.read_text(encoding="utf-8"))
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 ITSELF = "-e ."
+BY_CONDA = {"torch": "pytorch-cpu", "torchvision": "torchvision"}  # there by this name, in the package's own range
 EXACT = [Requirement(s) for s in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if s[0] != "#"]
 
 
@@ -39,9 +40,15 @@ def test_only_the_allowed_keys():
     assert ENV["channels"] == ["conda-forge"]
 
 
-def test_conda_brings_python_and_pip_only():
+def ranges() -> dict[str, Requirement]:
+    """What the package itself asks for, by canonical name."""
+    return {canonicalize_name(r.name): r for r in map(Requirement, PYPROJECT["project"]["dependencies"])}
+
+
+def test_conda_brings_python_pip_and_the_cpu_build_of_torch():
     assert PYPROJECT["project"]["requires-python"] == ">=3.11"
-    assert [d for d in ENV["dependencies"] if isinstance(d, str)] == ["python=3.11", "pip"]
+    torch = [f"{there}{ranges()[name].specifier}" for name, there in BY_CONDA.items()]
+    assert [d for d in ENV["dependencies"] if isinstance(d, str)] == ["python=3.11", *torch, "pip"]
 
 
 def test_pins_are_exact_public_and_not_repeated():
@@ -53,17 +60,17 @@ def test_pins_are_exact_public_and_not_repeated():
 
 
 def test_pins_are_the_constraints_and_inside_the_ranges():
-    assert pins() == {canonicalize_name(r.name): r for r in EXACT}
-    ranges = {canonicalize_name(r.name): r for r in map(Requirement, PYPROJECT["project"]["dependencies"])}
-    assert ranges.keys() == pins().keys()
-    for name, allowed in ranges.items():
-        (specifier,), (pin,) = allowed.specifier, pins()[name].specifier
+    exact = {canonicalize_name(r.name): r for r in EXACT}
+    assert pins() == {name: r for name, r in exact.items() if name not in BY_CONDA}
+    assert ranges().keys() == exact.keys()
+    for name, allowed in ranges().items():
+        (specifier,), (pin,) = allowed.specifier, exact[name].specifier
         assert specifier.operator == ">=" and specifier.contains(pin.version), f"{allowed} and {pin}"
 
 
 def test_every_pin_is_what_is_installed():
-    installed = {name: importlib.metadata.version(name) for name in pins()}
-    wrong = [f"{r} but {installed[n]}" for n, r in pins().items() if not r.specifier.contains(installed[n])]
+    installed = {r.name: importlib.metadata.version(r.name) for r in EXACT}
+    wrong = [f"{r} but {installed[r.name]}" for r in EXACT if not r.specifier.contains(installed[r.name])]
     assert not wrong, f"{wrong}: run `make test-setup`"
 
 
@@ -76,7 +83,7 @@ def test_every_pin_has_a_reason():
 
 def test_reasons_agree():
     pattern = r"([a-z-]+)[=>]=\S+?\"?,?\s+(# used in .*)"
-    here = re.findall(pattern, ENVIRONMENT.read_text(encoding="utf-8"))
+    here = re.findall(pattern, ENVIRONMENT.read_text(encoding="utf-8").replace("pytorch-cpu", "torch"))
     there = dict(re.findall(pattern, (ROOT / "pyproject.toml").read_text(encoding="utf-8")))
     assert here == [(name, there[name]) for name, _ in here]
 
@@ -86,7 +93,8 @@ def test_the_package_itself_is_there():
 
 
 def test_pip_part_resolves(tmp_path):
-    """pip's own resolver on the pip part, without an index: every pin and all it depends on fit and are here."""
+    """pip's own resolver on the pip part, without an index: every pin and all it depends on fit and are here, and
+    where there is a torch, as conda-forge's, no other one is brought."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n".join(pip_lines()) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--no-build-isolation"]

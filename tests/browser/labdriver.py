@@ -179,6 +179,7 @@ def wait_idle(page, timeout: float = 60_000) -> None:
     page.wait_for_function(
         """() => { const k = window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel;
         return k && k.connectionStatus === 'connected' && k.status === 'idle'; }""",
+        polling=20,  # ms; by default the page draws a frame for each look
         timeout=timeout,
     )
 

@@ -81,6 +81,11 @@ def _read(folder: Path, net: SimpleNamespace, names: list[str]) -> tuple[dict[st
     return good, bad
 
 
+def _deaf(worker: int) -> None:
+    """Ctrl-C goes to all processes of a terminal: those that read wait for the one that stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def run(folder: Path, out: Path, net: str, batch_size: int, workers: int, shard_size: int) -> None:
     """Do this process's part of a folder."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -98,8 +103,9 @@ def run(folder: Path, out: Path, net: str, batch_size: int, workers: int, shard_
     todo = [name for name in mine if name not in before]
     print(f"{who}{made_by}: {len(todo)} pictures to do, {len(mine) - len(todo)} done before", flush=True)
     read = partial(_read, folder, SimpleNamespace(viz=model.viz))  # the processes that read need no more of the net
+    loader = DataLoader(todo, batch_size, num_workers=workers, collate_fn=read, worker_init_fn=_deaf)
     try:
-        for good, why in tqdm(DataLoader(todo, batch_size, num_workers=workers, collate_fn=read), who, mininterval=5):
+        for good, why in tqdm(loader, who, mininterval=5):
             if good:
                 x = torch.from_numpy(np.concatenate([*good.values()])).to(device_of(model))
                 rows |= zip(good, features(model, x, batch_size=len(x)).cpu(), strict=True)
