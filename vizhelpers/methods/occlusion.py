@@ -23,9 +23,9 @@ def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int 
               fill: float | Tensor = 0.0, batch_size: int | None = None, progress=False) -> Occlusion:  # fmt: skip
     """Slide a square patch over the picture: what does the net say with it at each position, `(N,rows,columns)`?
     Of the target `.probability` (NaN for a `Neuron`) and `.logit`, its score; `.winner`, the most probable class (-1
-    for a Neuron). Also `.score` `(N,)` of the whole picture; `.drop` `(N,H,W)`, at each pixel the mean fall of the score
-    over the patches on it; `.boxes` `(rows*columns,4)`: top, left, bottom, right in pixels. `fill` is normalised: a
-    number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, sec. 4.2; lesson 09."""
+    for a Neuron). Also `.score` `(N,)` of the whole picture; `.drop` `(N,H,W)`, at each pixel the mean fall of the
+    score over the patches on it; `.boxes` `(rows*columns,4)`: top, left, bottom, right in pixels. `fill` is normalised:
+    a number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, 4.2; lesson 09."""
     sweep = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
     return finished(sweep, progress, "position")
 
