@@ -100,8 +100,9 @@ bench: test-setup ## run the benchmarks, one after another
 faults: test-setup ## 4,000 wrong calls of the public functions: which errors nobody has put into words
 	@$(PY) tests/faults.py
 
-test-environment: test-setup ## install the pip part of environment.yml into a fresh build/environment (two minutes)
+test-environment: test-setup ## install the pip part of environment.yml into a fresh build/environment, torch first as conda does (two minutes)
 	@set -e; $(PY) -m venv --clear build/environment; $(PY) tests/test_environment.py > build/environment/requirements.txt; \
+	build/environment/bin/python -m pip install --quiet -c constraints.txt torch torchvision; \
 	build/environment/bin/python -m pip install --quiet -r build/environment/requirements.txt; \
 	build/environment/bin/python -m pip check; cd build; environment/bin/python -c 'import vizhelpers; print(vizhelpers.__file__)'
 
