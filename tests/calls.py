@@ -128,7 +128,6 @@ def calls() -> dict[str, dict]:
         "resolve_target": dict(model=net, target=1, n=2),
         "responses": dict(filters=filters, x=noise(1, 3, 16, 16), stride=2),
         "sanity_check": dict(model=net, x=x, target=1, method="saliency", upto=["7"], seed=0),
-        "save_style_net": dict(net=style, path=Path(folder, "s.safetensors")),
         "scoreboard": dict(model=net, cases=[trial], methods=["saliency", "edges"], steps=1),
         "seed": dict(number=1),
         "segment_from_saliency": dict(image=picture, saliency_map=noise(40, 50).abs()),

@@ -105,9 +105,9 @@ def test_other_names_are_refused(stem):
 def test_missing_things_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="one folder per category"):
         vh.cue_stimuli(tmp_path / "nothing")
-    with pytest.raises(ValueError, match="holds no stimuli"):
+    with pytest.raises(FileNotFoundError, match="No stimuli are in"):
         vh.cue_stimuli(tmp_path)
-    with pytest.raises(ValueError, match="silhouette"):
+    with pytest.raises(FileNotFoundError, match="shadow.*silhouette"):
         vh.cue_stimuli(condition="shadow")
     with pytest.raises(FileNotFoundError, match="authors"):
         vh.cue_categories("author")

@@ -109,13 +109,13 @@ def test_captum_agrees_on_saliency_and_gradient_x_input():
 # --- SmoothGrad ----------------------------------------------------------------------------------------------------
 def seen(monkeypatch) -> list:
     """Every batch that an averaging method gives to the net."""
-    batches, real = [], gradients.input_gradient
+    batches, real = [], gradients.score_and_gradient
 
     def spy(model, x, target):
         batches.append((x.clone(), target))
         return real(model, x, target)
 
-    monkeypatch.setattr(gradients, "input_gradient", spy)
+    monkeypatch.setattr(gradients, "score_and_gradient", spy)
     return batches
 
 
@@ -240,7 +240,7 @@ def test_a_baseline_that_does_not_fit_and_no_step_are_refused():
 @pytest.mark.parametrize("method", [vh.smoothgrad, vh.integrated_gradients])
 def test_the_stop_button_returns_the_mean_so_far(monkeypatch, method):
     net, w = linear()
-    x, calls, real = pictures(1, 4, 5), [], gradients.input_gradient
+    x, calls, real = pictures(1, 4, 5), [], gradients.score_and_gradient
 
     def stopped(*args):
         calls.append(1)
@@ -248,7 +248,7 @@ def test_the_stop_button_returns_the_mean_so_far(monkeypatch, method):
             raise KeyboardInterrupt
         return real(*args)
 
-    monkeypatch.setattr(gradients, "input_gradient", stopped)
+    monkeypatch.setattr(gradients, "score_and_gradient", stopped)
     monkeypatch.setattr(gradients, "batch_for", lambda place: 2)
     found = method(net, x, 1, progress=True)
     want = w[1] if method is vh.smoothgrad else w[1] * (x - black(net).double())

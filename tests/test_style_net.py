@@ -76,9 +76,18 @@ def test_stylise_takes_pictures_and_sizes():
         vh.stylise(net, picture, size=4)
 
 
-def test_a_file_keeps_the_net_and_its_facts(tmp_path):
+@pytest.fixture(scope="module")
+def make():
+    """The script that makes the shipped nets."""
+    spec = importlib.util.spec_from_file_location("make_style_nets", DATA / "style_nets" / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_file_keeps_the_net_and_its_facts(make, tmp_path):
     net, path = small_net(), tmp_path / "mine.safetensors"
-    vh.save_style_net(net, path, style="poppies", seed=3)
+    make.save(net, path, style="poppies", seed=3)
     again = vh.load_style_net(path)
     assert again.facts == {"width": "4", "blocks": "1", "style": "poppies", "seed": "3"}
     assert not again.training and not any(p.requires_grad for p in again.parameters())
@@ -148,12 +157,9 @@ def test_crops_follow_from_seed_and_step(quick):
     assert len(pictures) == len(vh.library("photos")) + 40 and min(min(p.shape[1:]) for p in pictures) == 176
 
 
-def test_command_line(quick, tmp_path, capsys, monkeypatch):
-    spec = importlib.util.spec_from_file_location("make_style_nets", DATA / "style_nets" / "make.py")
-    make = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make)
+def test_command_line(make, quick, tmp_path, capsys, monkeypatch):
     out, start = (str(tmp_path / f"{name}.safetensors") for name in ("a", "start"))
-    vh.save_style_net(small_net(), start, style="poppies")
+    make.save(small_net(), start, style="poppies")
     words = ["--style", "poppies", "--out", out, "--steps", "2", "--seed", "4", "--start", start]
     assert make.main(words) == 0
     facts = vh.load_style_net(out).facts

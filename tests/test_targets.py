@@ -7,7 +7,7 @@ from torch import nn
 
 import vizhelpers as vh
 from vizhelpers import targets
-from vizhelpers.targets import differentiable, input_gradient
+from vizhelpers.targets import differentiable, score_and_gradient
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +199,8 @@ def test_the_leaf_is_a_copy_and_gradients_are_on_whatever_is_around():
 
 def test_a_unit_sees_its_receptive_field_only():
     net, x = tiny(), pictures(1, 8, 10)
-    g = input_gradient(net, x, vh.Neuron("0", 2, 4, 6))[0]
+    value, (g,) = score_and_gradient(net, x, vh.Neuron("0", 2, 4, 6))
+    assert torch.equal(value, vh.score(net, x, vh.Neuron("0", 2, 4, 6)))
     inside = torch.zeros(8, 10, dtype=torch.bool)
     inside[3:6, 5:8] = True
     assert torch.equal(g[:, 3:6, 5:8], net[0].weight[2]) and not g[:, ~inside].any()

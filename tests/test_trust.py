@@ -59,7 +59,7 @@ def test_energy_inside_by_hand_and_from_a_small_map():
 @pytest.mark.parametrize("maps, masks, says", [
     (torch.zeros(1, 3, 4, 4), torch.ones(1, 4, 4).bool(), "for colours"),
     (torch.full((1, 4, 4), math.nan), torch.ones(1, 4, 4).bool(), "not finite"),
-    (torch.zeros(2, 4, 4), torch.ones(1, 4, 4).bool(), "2 maps but 1"),
+    (torch.zeros(2, 4, 4), torch.ones(1, 4, 4).bool(), "for 2 maps"),
     (torch.zeros(1, 4, 4), torch.zeros(1, 4, 4).bool(), "at least one pixel"),
     (torch.zeros(1, 4, 4), torch.ones(1, 4, 4), "masks are bool"),
     ("koala", torch.ones(1, 4, 4).bool(), "maps is a tensor, not 'koala'"),

@@ -38,7 +38,7 @@ _TABLE = {
     "methods.occlusion": "occlusion",
     "methods.synthesis": "Recipe deep_dream dreams maximize_activation recipe_for",
     "methods.style": "classic_names gram style_transfer",
-    "methods.style_net": "StyleNet load_style_net save_style_net style_nets stylise train_style_net",
+    "methods.style_net": "StyleNet load_style_net style_nets stylise train_style_net",
     "methods.cue_conflict": "PUBLISHED_BIAS PUBLISHED_CONDITIONS category_probabilities condition_accuracy "
                             "count_decisions cue_categories cue_stimuli shape_bias",
     "methods.trust": "energy_inside insertion_deletion pointing_game randomized rank_correlation ssim stages",

@@ -229,10 +229,11 @@ def differentiable(model: nn.Module, x: Tensor) -> Iterator[Tensor]:
         yield x.detach().clone().requires_grad_(True)
 
 
-def input_gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """The gradient of the score with respect to the picture, `(N,3,H,W)`, signed, detached."""
+def score_and_gradient(model: nn.Module, x: Tensor, target: Target = None) -> tuple[Tensor, Tensor]:
+    """The score `(N,)` and its gradient with respect to the picture, `(N,3,H,W)`, signed; both detached."""
     with differentiable(model, x) as leaf:
-        return gradient_of(score(model, leaf, target).sum(), leaf)
+        value = score(model, leaf, target)
+        return value.detach(), gradient_of(value.sum(), leaf)
 
 
 def gradient_of(total: Tensor, leaf: Tensor) -> Tensor:

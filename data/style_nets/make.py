@@ -9,10 +9,19 @@ import argparse
 import sys
 from pathlib import Path
 
+from safetensors.torch import save_file
+
 import vizhelpers as vh
 
 TEXTS = dict(style="library name or path of the painting", out=".safetensors file to write")
 NUMBERS = dict(steps=600, seed=0, content_weight=0.2, total_variation=2.0, rate=2e-3)  # of vh.train_style_net
+
+
+def save(net: vh.StyleNet, path: str | Path, **facts) -> None:
+    """Write a net as float16 safetensors, with facts about its making (style, steps, ...) as metadata."""
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in net.state_dict().items()}
+    facts = {"width": net.width, "blocks": net.blocks} | facts
+    save_file(tensors, path, {name: str(value) for name, value in facts.items()})
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     done, command = len(trained.history), [parser.prog, *(sys.argv[1:] if arguments is None else arguments)]
-    vh.save_style_net(trained.net, given.out, **options | {"steps": done}, command=" ".join(command), start=given.start)
+    save(trained.net, given.out, **options | {"steps": done}, command=" ".join(command), start=given.start)
     print(f"{given.out}: loss, content, style", [round(value, 3) for value in trained.history[-50:].mean(0).tolist()])
     if done < given.steps:
         print(f"stopped at step {done} of {given.steps}; --start {given.out} goes on from there", file=sys.stderr)

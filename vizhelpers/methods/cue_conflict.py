@@ -42,14 +42,12 @@ def cue_stimuli(folder: str | Path | None = None, condition: str = "conflict") -
     A folder is laid out as the authors': in it one per category, with `cat/cat7-elephant1.png` for the shape of a cat
     in the texture of an elephant, `cat/cat7.png` for no conflict. The embedded set has the conditions "conflict",
     "original", "greyscale", "silhouette", "edges" and "texture". Lesson 12."""
-    if folder is None and condition not in (*CONDITIONS, "conflict"):
-        raise ValueError(f"The embedded set has the conditions conflict, {', '.join(CONDITIONS)}, not {condition!r}.")
     folder = DATA / "cue_conflict" / condition if folder is None else Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(folder)!r}; it should hold one folder per category.")
     files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg"))
     if not files:
-        raise ValueError(f"{str(folder)!r} holds no stimuli: they should be like cat/cat7-elephant1.png in it.")
+        raise FileNotFoundError(f"No stimuli are in {str(folder)!r}: there is one folder per category, with files like "
+                                "cat/cat7-elephant1.png; the embedded set has the conditions conflict, "
+                                f"{', '.join(CONDITIONS)}.")  # fmt: skip
     return [Stimulus(path, *parse_stimulus(path.stem)) for path in files]
 
 

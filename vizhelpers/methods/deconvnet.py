@@ -41,12 +41,14 @@ def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple |
     It starts from each picture's strongest unit, from `unit=(row, column)` or from the whole map, `unit="all"`; with
     zeros and a warning where the channel is silent. Only for chains of Conv2d, ReLU, MaxPool2d such as AlexNet's and
     VGG16's; `deconvnet_gradient` times the activation is the same for any net. Lesson 04."""
-    name, _ = resolve_layer(model, layer)
-    chain, whole = _chain(model, name), activations(model, x[:1], name)
+    name, names = resolve_layer(model, layer)[0], layer_names(model)
+    if name not in names:
+        raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
+    whole = activations(model, x[:1], name)
     with torch.no_grad():
         signal, back = x, []
-        for module in chain:
-            size = signal.shape[-2:]
+        for n in names[: names.index(name) + 1]:  # as in a chain: in the order of definition
+            module, size = model.get_submodule(n), signal.shape[-2:]
             if isinstance(module, nn.MaxPool2d):
                 pool = module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
                 signal, switches = F.max_pool2d(signal, *pool, return_indices=True)
@@ -54,11 +56,15 @@ def deconvnet(model: nn.Module, x: Tensor, layer, channel: int, *, unit: tuple |
             elif isinstance(module, nn.ReLU):
                 signal = signal.relu()
                 back.append(torch.relu)
-            elif module.in_channels != signal.shape[1]:
-                break  # it takes something else
-            else:
+            elif (isinstance(module, nn.Conv2d) and module.padding_mode == "zeros"
+                  and not isinstance(module.padding, str)):  # fmt: skip
+                if module.in_channels != signal.shape[1]:
+                    break  # it takes something else
                 signal = module(signal)
                 back.append(partial(transposed_convolution, module, input_size=size))
+            elif not isinstance(module, (nn.Dropout, nn.Dropout2d, nn.Identity)):
+                raise ValueError(f"{n} is {module}: the explicit deconvnet knows chains of zero-padded Conv2d, ReLU "
+                                 "and MaxPool2d; deconvnet_gradient does the same for any net.")  # fmt: skip
         ours = signal[:1]
         if ours.shape != whole.shape or not torch.allclose(ours, whole, rtol=1e-3, atol=1e-4, equal_nan=True):
             raise ValueError(f"The layers before {name!r} are no simple chain (they branch): use deconvnet_gradient.")
@@ -85,18 +91,3 @@ def _only(maps: Tensor, channel: int, unit: tuple[int, int] | str | None, name: 
     if silent := [n for n, part in enumerate(signal) if not part.any()]:
         warn(f"Nothing to reconstruct in picture {silent}: channel {channel} of {name!r} is not above 0 there.")
     return signal
-
-
-def _chain(model: nn.Module, name: str) -> list[nn.Module]:
-    """The modules from the picture to the layer, in the order of their definition."""
-    names = layer_names(model)
-    if name not in names:
-        raise ValueError(f"Layer {name!r} is a block of layers: name one of its parts, or use deconvnet_gradient.")
-    chain = {n: model.get_submodule(n) for n in names[: names.index(name) + 1]}
-    chain = {n: m for n, m in chain.items() if not isinstance(m, (nn.Dropout, nn.Dropout2d, nn.Identity))}
-    for n, module in chain.items():
-        odd = getattr(module, "padding_mode", "zeros") != "zeros" or isinstance(getattr(module, "padding", 0), str)
-        if odd or not isinstance(module, (nn.Conv2d, nn.ReLU, nn.MaxPool2d)):
-            raise ValueError(f"{n} is {module}: the explicit deconvnet knows chains of zero-padded Conv2d, ReLU and "
-                             "MaxPool2d; deconvnet_gradient does the same for any net.")  # fmt: skip
-    return list(chain.values())

@@ -19,11 +19,6 @@ def first_layer_filters(model: nn.Module) -> Tensor:
     return first_layer(model)[1].weight.detach().clone(memory_format=torch.contiguous_format)
 
 
-def _check_filters(filters: Tensor) -> None:
-    if filters.dim() != 4:
-        raise ValueError(f"Filters are (K,C,kh,kw), not {tuple(filters.shape)}: one filter is filters[i : i + 1].")
-
-
 def _share(part: Tensor, total: Tensor) -> Tensor:
     """A part of a total of 0 or more; 0 where there is nothing."""
     return part / torch.where(total > 0, total, 1)
@@ -32,9 +27,9 @@ def _share(part: Tensor, total: Tensor) -> Tensor:
 def spectrum(filters: Tensor, size: int = 64) -> Tensor:
     """The magnitude of each filter's 2-D Fourier transform, `(K,size,size)`, zero frequency in the middle. Lesson 01.
     Colours: root of the sum of squares. Column j: the horizontal frequency `(j - size//2) / size` cycles per pixel."""
-    _check_filters(filters)
-    if size < max(filters.shape[-2:]):
-        raise ValueError(f"size={size} is smaller than the {tuple(filters.shape[-2:])} filters: take at least that.")
+    if filters.dim() != 4 or size < max(filters.shape[-2:]):
+        raise ValueError(f"Filters are (K,C,kh,kw), no larger than size={size}, not {tuple(filters.shape)}; one filter "
+                         "is filters[i : i + 1].")  # fmt: skip
     transform = torch.fft.fft2(filters, s=(size, size))
     return torch.fft.fftshift(transform.abs().square().sum(1).sqrt(), dim=(-2, -1))
 
@@ -57,9 +52,9 @@ def orientation(filters: Tensor) -> tuple[Tensor, Tensor]:
     """The direction in which each filter's pattern changes fastest, and how clear that is: angle and clarity, `(K,)`.
     The angle is in degrees, 0 to 180 (0: upright stripes, 90: lying ones); the clarity goes from 0 (a blob) to 1 (a
     grating). Structure tensor, Bigun & Granlund 1987, inside the filter, so that its border is no edge. Lesson 01."""
-    _check_filters(filters)
-    if min(filters.shape[-2:]) < 2:
-        raise ValueError("A filter of one pixel has no direction: orientation needs at least 2x2.")
+    if filters.dim() != 4 or min(filters.shape[-2:]) < 2:
+        raise ValueError(f"Filters are (K,C,kh,kw), to have a direction 2x2 or more, not {tuple(filters.shape)}; one "
+                         "filter is filters[i : i + 1].")  # fmt: skip
     across, down = filters.diff(dim=-1), filters.diff(dim=-2)
     gx, gy = across[..., 1:, :] + across[..., :-1, :], down[..., :, 1:] + down[..., :, :-1]
     xx, yy, xy = (product.sum((1, 2, 3)) for product in (gx * gx, gy * gy, gx * gy))
@@ -91,11 +86,10 @@ def grating(frequency: float, angle: float = 0.0, size: int = 224, phase: float 
 
 def responses(filters: Tensor, x: Tensor, stride: int = 1) -> Tensor:
     """Signed responses of filters to a picture `(N,C,H,W)` that wraps around: `(N,K,H/stride,W/stride)`. Lesson 01."""
-    _check_filters(filters)
     kh, kw = filters.shape[-2:]
-    if x.dim() != 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
-        raise ValueError(f"Filters {tuple(filters.shape)} take pictures (N,{filters.shape[1]},H,W) of {kh}x{kw} pixels "
-                         f"or more, not {tuple(x.shape)}.")  # fmt: skip
+    if not filters.dim() == x.dim() == 4 or x.shape[1] != filters.shape[1] or x.shape[2] < kh or x.shape[3] < kw:
+        raise ValueError("Filters (K,C,kh,kw) take pictures (N,C,H,W) of kh x kw pixels or more, not "
+                         f"{tuple(filters.shape)} and {tuple(x.shape)}.")  # fmt: skip
     if stride < 1 or x.shape[2] % stride or x.shape[3] % stride:
         raise ValueError(f"A picture of {tuple(x.shape[2:])} pixels does not divide into steps of {stride} pixels.")
     top, left = (kh - 1) // 2, (kw - 1) // 2

@@ -1,6 +1,7 @@
 """Maps from gradients with respect to the picture: saliency and its kin (lesson 05), the ReLU rules (04 and 07)."""
 from collections import defaultdict, namedtuple
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
-from ..targets import Target, differentiable, gradient_of, input_gradient, of_rows, score, settled
+from ..targets import Target, differentiable, gradient_of, of_rows, score, score_and_gradient, settled
 
 USUAL = "every path to the target passes a ReLU that is off"
 PathPoint = namedtuple("PathPoint", "share score attributed")
@@ -18,7 +19,7 @@ PathPoint = namedtuple("PathPoint", "share score attributed")
 
 def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """The gradient of the score, `(N,3,H,W)`, per unit of normalised input. Simonyan et al. 2014, sec. 3; lesson 05."""
-    return said_if_zero(input_gradient(model, x, target), "gradient")
+    return said_if_zero(score_and_gradient(model, x, target)[1], "gradient")
 
 
 def saliency(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -119,7 +120,7 @@ def _mean_gradient(model, x, target, pictures: Callable[[int], Tensor], weights:
         for part in order.split(max(1, size // len(x))):
             jobs = zip(torch.cat([pictures(i) for i in part.tolist()]).split(size),
                        (torch.arange(len(part) * len(x)) % len(x)).split(size), strict=True)  # fmt: skip
-            found = torch.cat([input_gradient(model, some, of_rows(target, n.tolist())) for some, n in jobs])
+            found = torch.cat([score_and_gradient(model, some, of_rows(target, n.tolist()))[1] for some, n in jobs])
             total += torch.tensordot(weights[part], found.view(len(part), *x.shape), 1)
             used += weights[part].sum()
             bar.update(len(part))
@@ -132,16 +133,9 @@ def path(model: nn.Module, x: Tensor, target: Target, steps: int) -> tuple[Tenso
     shares, weights = _gauss_legendre(steps)
     shares, weights = [0.0, *shares, 1.0], x.new_tensor([0.0, *weights, 0.0]).view(-1, 1, 1)
     start = black(model, x)
-
-    def score_and_slope(some: Tensor) -> tuple[Tensor, Tensor]:
-        with differentiable(model, some) as leaf:
-            values = score(model, leaf, target)
-            g = gradient_of(values.sum(), leaf)
-        return values.detach(), (g * (x - start)).sum(1)
-
     way = torch.cat([start + share * (x - start) for share in shares])
-    scores, slopes = in_batches(score_and_slope, way)
-    maps = (weights * slopes).cumsum(0)
+    scores, slopes = in_batches(partial(score_and_gradient, model, target=target), way)
+    maps = (weights * (slopes * (x - start)).sum(1)).cumsum(0)
     return way, [PathPoint(*p) for p in zip(shares, scores.tolist(), maps.sum((1, 2)).tolist(), strict=True)], maps
 
 
@@ -216,12 +210,10 @@ def segment_from_saliency(image, saliency_map: Tensor | Sequence) -> Tensor:
     heat = torch.as_tensor(saliency_map).detach().float().cpu().numpy()
     if heat.shape != pixels.shape[:2]:
         raise ValueError(f"The map is {heat.shape} but the picture is {pixels.shape[:2]}: make them one size.")
-    if not np.isfinite(heat).all():
-        raise ValueError("The map has values that are not finite: find out where the NaN comes from first.")
     heat = cv2.GaussianBlur(heat, (0, 0), max(1.0, heat.size**0.5 / 32))
     low, likely, high = np.quantile(heat, [0.3, 0.9, 0.95])
-    if low >= high:
-        raise ValueError("The map is too flat to start GrabCut from: no pixel stands out. Is it all zeros?")
+    if not (np.isfinite(heat).all() and low < high):
+        raise ValueError("The map is too flat to start GrabCut from, or not finite: is it all zeros, or are there NaN?")
     labels = np.where(heat > likely, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)  # GrabCut may move these
     labels[heat >= high], labels[heat <= low] = cv2.GC_FGD, cv2.GC_BGD
     cv2.setRNGSeed(0)

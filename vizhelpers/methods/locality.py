@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..hooks import capture, evaluating, replacing, resolve_layer
+from ..hooks import capture, evaluating, outputs_until, replacing, resolve_layer
 from .activations import ReceptiveField, receptive_field
 
 _known: WeakKeyDictionary[nn.Module, dict[tuple, dict[str, ReceptiveField]]] = WeakKeyDictionary()
@@ -52,15 +52,10 @@ def outer_blocks(module: nn.Module, prefix: str = "", held: bool = True) -> Iter
 class LocalNet:
     """A net on pictures `x`, each with one of the `boxes` filled: `run(forward, pictures, boxes)`."""
     def __init__(self, model: nn.Module, x: Tensor, boxes: Tensor, filled: Tensor, found: dict[str, ReceptiveField]):
-        self.model, self.filled, self.names, maps = model, filled, [*found], [x]
-        fields, touched = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:]))], [boxes.split(2, 1)]
-        if found:
-            with capture(model, *found) as acts:
-                model(x)
-        for name, field in found.items():
-            maps.append(acts[name])
-            fields.append(field)
-            touched.append(_touched(boxes, field, acts[name].shape[2:]))
+        self.model, self.filled, self.names = model, filled, [*found]
+        fields = [ReceptiveField((1, 1), (1, 1), (0, 0), tuple(x.shape[2:])), *found.values()]
+        maps = [x, *(outputs_until(model, x, *found).values() if found else ())]
+        touched = [_touched(boxes, field, kept.shape[2:]) for field, kept in zip(fields, maps, strict=True)]
         # Kept maps; the length of all windows, so that they form a batch; per box where its window begins, what the
         # box touches of it (top, left, bottom, right), and where the maps that are computed anew begin: in their units.
         self.levels, origin = [], torch.zeros_like(touched[0][0])

@@ -1,5 +1,5 @@
 """Occlusion: hide a patch, see what the net still says (lesson 09)."""
-from typing import NamedTuple
+from collections import namedtuple
 
 import torch
 from torch import Tensor, nn
@@ -10,33 +10,22 @@ from ..targets import Neuron, Target, class_scores, probabilities, score, settle
 from .locality import LocalNet, levels
 
 TRIAL = 4  # positions at which the short way is compared with the plain one
-
-
-class Occlusion(NamedTuple):
-    """What the net says with the patch at each position: maps of one value per position."""
-    probability: Tensor  # (N,rows,columns), 0..1: of the target; NaN for a Neuron, which has none
-    logit: Tensor  # (N,rows,columns): the target's score
-    winner: Tensor  # (N,rows,columns), int64: the most probable class; -1 for a Neuron
-    score: Tensor  # (N,): the target's score on the whole picture
-    drop: Tensor  # (N,H,W): at each pixel, the mean fall of the score over the patches that cover it
-    boxes: Tensor  # (rows*columns,4), int64: top, left, bottom, right of each patch, in pixels
+Occlusion = namedtuple("Occlusion", "probability logit winner score drop boxes")
 
 
 def patch_boxes(height: int, width: int, patch: int, stride: int) -> tuple[Tensor, int, int]:
     """Boxes every `stride` pixels, `(rows*columns,4)`, rows, columns; the last ones moved in to cover the border."""
-    def starts(length: int) -> list[int]:
-        found = list(range(0, length - patch + 1, stride))
-        return found if found[-1] + patch == length else [*found, length - patch]
-
-    ys, xs = starts(height), starts(width)
+    ys, xs = ([*range(0, side - patch, stride), side - patch] for side in (height, width))
     return torch.tensor([(y, x, y + patch, x + patch) for y in ys for x in xs]), len(ys), len(xs)
 
 
 def occlusion(model: nn.Module, x: Tensor, target: Target = None, *, patch: int = 32, stride: int = 16,
               fill: float | Tensor = 0.0, batch_size: int | None = None, progress=False) -> Occlusion:  # fmt: skip
-    """Slide a square patch over the picture: at each position the target's probability, logit and the winner.
-    Also `drop` `(N,H,W)`, the mean fall of the score over the patches that cover a pixel. `fill` is normalised: a
-    number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, sec. 4.2; lesson 09."""
+    """Slide a square patch over the picture: what does the net say with it at each position, `(N,rows,columns)`?
+    Of the target `.probability` (NaN for a `Neuron`) and `.logit`, its score; `.winner`, the most probable class (-1
+    for a Neuron). Also `.score` `(N,)` of the whole picture; `.drop` `(N,H,W)`, at each pixel the mean fall of the
+    score over the patches on it; `.boxes` `(rows*columns,4)`: top, left, bottom, right in pixels. `fill` is normalised:
+    a number (0: the mean colour) or a tensor that broadcasts to `(3,H,W)`. Zeiler & Fergus 2014, 4.2; lesson 09."""
     sweep = Sweep(model, x, target, patch=patch, stride=stride, fill=fill, batch_size=batch_size)
     return finished(sweep, progress, "position")
 

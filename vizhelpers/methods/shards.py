@@ -141,11 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def stop(*_):
-    raise SystemExit(130)  # no KeyboardInterrupt: `features` ends quietly at one, and the next batch would begin
-
-
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):  # with the second torchrun ends its processes
-        signal.signal(number, stop)
+        # no KeyboardInterrupt: `features` ends quietly at one, and the next batch would begin
+        signal.signal(number, lambda *_: sys.exit(130))
     sys.exit(main())

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
+import safetensors
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -56,15 +56,9 @@ class StyleNet(nn.Module):
         return self.last(y)[:, :, :height, :width].sigmoid()
 
 
-def save_style_net(net: StyleNet, path: str | Path, **facts) -> None:
-    """Write a net as float16 safetensors, with facts about its making (style, steps, ...) as metadata."""
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in net.state_dict().items()}
-    facts = {"width": net.width, "blocks": net.blocks} | facts
-    Path(path).write_bytes(safetensors.torch.save(tensors, {name: str(value) for name, value in facts.items()}))
-
-
 def load_style_net(name: str | Path, *, device: torch.device | str | None = None) -> StyleNet:
-    """A trained net, frozen: by its painting's name, or your own .safetensors; `.facts`: how it was made. Lesson 11."""
+    """A trained net, frozen, by its painting's name, or your own file that data/style_nets/make.py wrote (its
+    `save(net, path)` writes any, the float16 safetensors read here); `.facts`: how it was made. Lesson 11."""
     path = Path(name) if str(name).endswith(".safetensors") else DATA / "style_nets" / f"{name}.safetensors"
     if not path.is_file():
         raise ValueError(f"There is no style net {str(name)!r}; there are {', '.join(style_nets())}.")
@@ -113,26 +107,23 @@ def train_style_net(style, *, steps=600, seed=0, start: StyleNet | None = None, 
         painting = to_input(style, vgg, size=STYLE_SIDE, crop=False)
         grams = [gram(f) for f in features(vgg, painting, names)[:-1]]
 
-    def learn(out: Tensor, slope: Tensor | None = None) -> None:
+    def learn(loss: Tensor) -> None:
         adam.zero_grad()
-        out.backward(slope)
+        loss.backward()
         adam.step()
 
     def step(pixels: Tensor) -> list[float]:
         with torch.no_grad():
-            content, parts = features(vgg, from_pixels(vgg, pixels), names)[-1], []
-
-        def loss(x: Tensor) -> Tensor:
-            *painted, shown = features(fast.net, x, names)
-            styles = [relative(gram(f), goal).mean() for f, goal in zip(painted, grams, strict=True)]
-            parts.extend([relative(shown.float(), content).mean(), sum(styles) / len(styles)])
-            rough = total_variation * roughness(to_pixels(vgg, x.float())).mean()
-            return parts[1] + content_weight * parts[0] + rough
-
+            goal = features(vgg, from_pixels(vgg, pixels), names)[-1]
         x = from_pixels(vgg, net(pixels))
-        value, slope = fast(x, loss)
-        learn(x, slope)  # on from the painted pixels to the weights
-        return [float(value), *(float(part.detach()) for part in parts)]
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=fast.low):
+            *painted, shown = features(fast.net, x, names)
+            styles = [relative(gram(f), wanted).mean() for f, wanted in zip(painted, grams, strict=True)]
+            parts = relative(shown.float(), goal).mean(), sum(styles) / len(styles)
+            rough = total_variation * roughness(to_pixels(vgg, x)).mean()
+        loss = parts[1] + content_weight * parts[0] + rough
+        learn(loss)
+        return [float(part.detach()) for part in (loss, *parts)]
 
     for number in range(WARM_UP if start is None else 0):
         pixels = _crops(-1 - number, seed, device_of(vgg))

@@ -251,8 +251,6 @@ def deep_dream(model: nn.Module, x: Tensor, layer, *, octaves: int = 4, steps: i
     """DeepDream: whatever a layer sees in a picture, make it see more: `(N,3,H,W)` in 0..1.
     The mean of its squared outputs rises, on octaves of the picture, each two thirds of the next, not below 48 pixels,
     by steps of `rate` (pixels 0..1) on average, shifted by up to `jitter`. Mordvintsev et al. 2015. Lesson 10."""
-    if octaves < 1 or min(steps, rate, jitter) < 0:
-        raise ValueError("deep_dream needs octaves of 1 or more, and no negative steps, rate or jitter.")
     activations(model, x, layer)  # a whole pass: a layer that is unknown or runs twice shows here
     name, fast = resolve_layer(model, layer)[0], Fast(model, precision)
     image = first = to_pixels(model, x.detach()).clamp(0, 1)

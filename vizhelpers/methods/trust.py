@@ -20,7 +20,8 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     """Spearman's rank correlation of maps `(N,H,W)`: do they put the pixels in the same order?
     `(N,)` float64 on the CPU, -1..1: 1 the same order, 0 nothing in common, or a constant map. Lesson 13."""
     from scipy.stats import rankdata
-    _same_shape(a, b)
+    if a.shape != b.shape or a.dim() != 3:
+        raise ValueError(f"Two maps to compare must both be (N,H,W), not {tuple(a.shape)} and {tuple(b.shape)}.")
     r, s = (torch.from_numpy(rankdata(m.detach().flatten(1).cpu().numpy(), axis=1)) for m in (a, b))
     return torch.cosine_similarity(r - r.mean(1, keepdim=True), s - s.mean(1, keepdim=True))
 
@@ -28,19 +29,14 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of maps `(N,H,W)`, each first stretched to 0..1: do they look alike? `(N,)`, at most 1.
     The mean over all Gaussian windows (11x11, deviation 1.5) that lie inside. Wang et al. 2004, eq. 13. Lesson 13."""
-    _same_shape(a, b)
-    if min(a.shape[1:]) < 11:
-        raise ValueError(f"ssim looks through windows of 11x11 pixels; maps {tuple(a.shape)} are smaller.")
+    if a.shape != b.shape or a.dim() != 3 or min(a.shape[1:]) < 11:
+        raise ValueError("ssim looks through windows of 11x11 pixels at two maps (N,H,W), not smaller: these are "
+                         f"{tuple(a.shape)} and {tuple(b.shape)}.")  # fmt: skip
     a, b = (m.detach() - m.amin((1, 2), keepdim=True) for m in (a, b))
     a, b = ((m / m.amax((1, 2), keepdim=True).clamp(min=torch.finfo(m.dtype).tiny))[:, None] for m in (a, b))
     u, v, aa, bb, ab = (gaussian_blur(m, 11, 1.5)[..., 5:-5, 5:-5] for m in (a, b, a * a, b * b, a * b))  # means
     own, other, both, c, d = aa - u * u, bb - v * v, ab - u * v, 0.01**2, 0.03**2
     return ((2 * u * v + c) * (2 * both + d) / ((u * u + v * v + c) * (own + other + d))).mean((1, 2, 3))
-
-
-def _same_shape(a: Tensor, b: Tensor) -> None:
-    if a.shape != b.shape or a.dim() != 3:
-        raise ValueError(f"Two maps to compare must both be (N,H,W), not {tuple(a.shape)} and {tuple(b.shape)}.")
 
 
 def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -55,12 +51,10 @@ def as_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _with_masks(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    given = isinstance(masks, Tensor) and masks.dim() == 3 and masks.dtype == torch.bool
-    if not given or not masks.flatten(1).any(1).all():
-        raise ValueError("masks are bool (N,H,W), one for each map, each with at least one pixel of True.")
+    if masks.dim() != 3 or masks.dtype != torch.bool or len(masks) != len(maps) or not masks.any((1, 2)).all():
+        raise ValueError("masks are bool (N,H,W), one for each map, each with at least one pixel of True, not "
+                         f"{masks.dtype} {tuple(masks.shape)} for {len(maps)} maps.")  # fmt: skip
     maps = as_maps(maps, tuple(masks.shape[1:]))
-    if len(maps) != len(masks):
-        raise ValueError(f"There are {len(maps)} maps but {len(masks)} masks: give one mask for each map.")
     return maps, masks.to(maps.device)
 
 
@@ -108,8 +102,8 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         raise ValueError(f"fill is a number, a tensor, or 'blurred' with a blur above 0, not {fill!r}, blur {blur}.")
     x, size = x.detach(), tuple(x.shape[2:])
     rank = pixel_order(maps.to(x), size)
-    start = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
-    filled = start
+    filled = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
+    start = filled
     if blur:
         width = 2 * min(round(3 * blur), min(size) - 1) + 1
         # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
