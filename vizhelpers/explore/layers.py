@@ -21,10 +21,9 @@ from .base import Explorer, Map, Pictures, by_name, explores, laid, slide
 def explore_predictions(model: nn.Module, images) -> Explorer:
     """Choose a picture, see the net's best classes; `.result` is `(picture, predictions)`. Lesson 00."""
     pictures = Pictures(images, model)
-    answers = cache(lambda picture: predict(model, pictures(picture)))
 
     def look(picture):
-        found, small = answers(picture), pictures.images[picture].copy()
+        found, small = predict(model, pictures(picture)), pictures.images[picture].copy()
         small.thumbnail((360, 300))
         bars = render.probability_bars([p.label for p in found], [p.probability for p in found])
         shown = {picture: small, "the five most probable classes": bars}
@@ -57,7 +56,7 @@ def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spect
         magma = render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max())))
         shown = {"weights": enlarged(render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1])),
                  "spectrum, zero frequency in the middle": enlarged(magma),
-                 f"response on {picture} (red +, blue -)": Map(response, top or 1.0, lambda top: enlarged(
+                 f"response on {picture} (red +, blue -)": Map({"": response}, top or 1.0, lambda top: enlarged(
                      render.coloured(response, "RdBu_r", scale=top)))}  # fmt: skip
         return text, shown, dict(weights=w, spectrum=spectra, response=response)
 
