@@ -23,6 +23,7 @@ import ipywidgets as W
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import nn
+from traitlets import Any
 
 from ..device import info_of
 from ..hooks import resolve_layer
@@ -101,6 +102,8 @@ class Explorer(W.VBox):
     `Classes` or any widget with a value; one that can `take` other words or files gets them from what stands beside it.
     `wait` is the text while something is computed that is too slow to follow a slider. The next run of its cell closes
     it. Of nets by name each has its explorer in `family`, and `.result` is by name."""
+    turn = Any()  # what runs now, a row of steps
+
     def __init__(self, look: Callable, *, wait: str = "", nets: Mapping[str, nn.Module] | None = None, **controls):
         self.cell, self.run = running_cell()
         for old in [one for one in LIVE if self.cell and one.cell == self.cell and one.run != self.run]:
@@ -146,7 +149,8 @@ class Explorer(W.VBox):
                 if not before:
                     self.note.value = STYLE
                 action(*values)
-            except Exception as error:
+            except BaseException as error:
+                self.turn = None  # an error, or an interrupt, ends what runs
                 self.note.value = f"{STYLE}<b>{type(error).__name__}</b>: {_safe(error)}"
                 raise
             finally:
@@ -167,9 +171,10 @@ class Explorer(W.VBox):
             self.note.value = STYLE + self.wait
         try:
             self._move(values)
+            self.job = self.turn = None  # of other values
             self.draw()
         except BaseException:
-            Explorer._move(self, dict(self.good))
+            self._move(dict(self.good))
             self._lead()
             raise
         self.good = {name: control.value for name, control in self.controls.items()}
@@ -364,7 +369,7 @@ class Stepwise(Explorer):
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
     **values)` shows how far `.job` (or None) is, after `every` steps."""
     def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
-        self.make, self.every, self.job, self.turn, self.loop = make, every, None, None, asyncio._get_running_loop()
+        self.make, self.every, self.loop = make, every, asyncio._get_running_loop()
         self.start = W.Button(description=button, button_style="success", icon="play")
         self.stop = W.Button(description="Stop", icon="stop")
         self.bar, self.left = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px")), W.Label()
@@ -373,19 +378,8 @@ class Stepwise(Explorer):
         self.children = [*self.children[:place], box, *self.children[place:]]
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
-
-    def _move(self, values: dict) -> None:
-        super()._move(values)
-        self.job = self.turn = None
-
-    def said(self, action: Callable, *values) -> None:
-        try:
-            super().said(action, *values)
-        except BaseException:  # an error ends what runs, too
-            self.turn = None
-            raise
-        finally:
-            self.start.disabled, self.stop.disabled = bool(self.turn), not self.turn
+        W.dlink((self, "turn"), (self.start, "disabled"), bool)
+        W.dlink((self, "turn"), (self.stop, "disabled"), lambda turn: not turn)
 
     def draw(self) -> None:
         super().draw()
@@ -417,7 +411,7 @@ class Stepwise(Explorer):
             return
         main = threading.current_thread() is threading.main_thread()
         if loop and main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a kernel between two cells
-            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(interrupt))
         begun = perf_counter()
         self.job.step()
         self.spent += perf_counter() - begun
@@ -429,10 +423,10 @@ class Stepwise(Explorer):
             loop.call_later(0.02, self.said, self._step, turn, loop)
 
 
-def interrupt(*_) -> None:
-    """End what runs between cells, where a kernel takes no interrupts."""
-    for one in [*LIVE]:
-        one.turn = None
+def interrupt() -> None:
+    """Stop all that runs between cells, where a kernel takes no interrupts."""
+    for one in [one for one in LIVE if one.turn]:
+        one.said(one.halt)
 
 
 def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play=False, width: str = "480px"):

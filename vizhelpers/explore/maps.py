@@ -145,12 +145,11 @@ def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explor
 
         def tiles(top):
             yield titled(to_display(pictures(picture), model), picture, 200)
-            for name, method in sorted(METHODS.items(), key=lambda item: item[1].lesson):
-                if name in shares or name in reasons:
-                    own = top if scale == "one for all" else None
-                    tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=own)
-                    said = "gradient" if name == "saliency" else name  # here with its sign
-                    yield titled(tile, f"{said} ({method.lesson:02d})", 200)
+            for name in sorted(shares | reasons, key=lambda name: METHODS[name].lesson):
+                own = top if scale == "one for all" else None
+                tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=own)
+                said = "gradient" if name == "saliency" else name  # here with its sign
+                yield titled(tile, f"{said} ({METHODS[name].lesson:02d})", 200)
 
         top = strongest(torch.stack([*shares.values()])) if shares else 1.0
         missing = f" | nothing from: {', '.join(reasons)}" if reasons else ""
@@ -171,20 +170,16 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
     blocks = ["trained", *stages(model)]
 
     @cache
-    def by_chance(picture):
-        x, c = pictures(picture), asked(picture)
-        return insertion_deletion(model, x, c, METHODS["random"](model, x, c), steps=steps).deletion[0].cpu()
-
-    @cache
     def tried(picture, method):
         x, c = pictures(picture), asked(picture)
         found = sanity_check(model, x, c, method)
-        curves = insertion_deletion(model, x, c, found.maps[0], steps=steps)
+        both = torch.cat([found.maps[0], METHODS["random"](model, x, c)])
+        curves = insertion_deletion(model, torch.cat([x, x]), c, both, steps=steps)
         return found, curves, pixel_order(found.maps[0], tuple(x.shape[2:]))
 
     def look(picture, method, stage, deleted):
-        x, other, (found, curves, order) = pictures(picture), by_chance(picture), tried(picture, method)
-        at, curve, share = blocks.index(stage), curves.deletion[0].cpu(), float(curves.fraction[deleted])
+        x, at, (found, curves, order) = pictures(picture), blocks.index(stage), tried(picture, method)
+        (curve, other), share = curves.deletion.cpu(), float(curves.fraction[deleted])
         rank, alike, weights = 1.0, 1.0, "trained net"
         if at:
             rank, alike = float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0])

@@ -154,8 +154,7 @@ class explore_observer(Explorer):
         head = [] if self.path.exists() else [Answer._fields]
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{seconds:.3f}")])
-        self.answers.append(answer)
-        self.left.pop(0)
+        self.load(self.name)
         self.next()
 
     def state(self, observer: str):
