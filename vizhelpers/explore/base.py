@@ -20,7 +20,7 @@ from time import perf_counter
 from weakref import WeakSet
 
 import ipywidgets as W
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import nn
 from traitlets import Any
@@ -113,7 +113,7 @@ class Explorer(W.VBox):
         self.leader, self.family, self.nets = self, {"": self}, nets or {}  # the first leads
         self.result = self.now = None
         self.images, self.good, self.at, self.controls = [], {}, {}, {}
-        self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
+        self.work, self.text, self.note, self.tools = W.HBox(), W.HTML(), W.HTML(STYLE), W.HBox()
         self.pictures = W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         for name, control in controls.items():
             if not isinstance(control, W.Widget):
@@ -124,7 +124,7 @@ class Explorer(W.VBox):
             if len(getattr(control, "options", "any")) == 1 and not isinstance(control, Pictures):
                 control.row.layout.display = "none"  # there is nothing to choose
         rows = [control.row for control in self.controls.values()]
-        super().__init__([*rows, self.note, self.text, self.pictures, self.tools])
+        super().__init__([*rows, self.work, self.note, self.text, self.pictures, self.tools])
         self.layout.align_items = "flex-start"
         self.add_class("vizhelpers-explorer")
         self.set()
@@ -306,7 +306,7 @@ class Explorer(W.VBox):
                 return
             LIVE.discard(self)
             rows = [control.row for control in self.controls.values()]  # on the leader's page, perhaps
-            for part in parts_of(*self.family.values(), *rows, self.note, self.tools)[:0:-1]:
+            for part in parts_of(*self.family.values(), *rows, self.work, self.note, self.tools)[:0:-1]:
                 part.close()
             super().close()
             self.children, self.images = (), []
@@ -358,8 +358,7 @@ def stretch(control: W.IntSlider, end: int) -> None:
 def captioned(picture: Image.Image, words: str) -> Image.Image:
     """A picture with words under it."""
     lines = textwrap.wrap(words, max(20, picture.width // 7))
-    page = Image.new("RGB", (picture.width, picture.height + 6 + 17 * len(lines)), "white")
-    page.paste(picture)
+    page = ImageOps.expand(to_picture(picture), (0, 0, 0, 6 + 17 * len(lines)), "white")
     ImageDraw.Draw(page).multiline_text((1, picture.height + 3), "\n".join(lines), "black", ImageFont.load_default(13))
     return page
 
@@ -374,8 +373,7 @@ class Stepwise(Explorer):
         self.stop = W.Button(description="Stop", icon="stop")
         self.bar, self.left = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px")), W.Label()
         super().__init__(partial(look, self), **controls)
-        box, place = W.HBox([self.start, self.stop, self.bar, self.left]), len(self.controls)
-        self.children = [*self.children[:place], box, *self.children[place:]]
+        self.work.children = [self.start, self.stop, self.bar, self.left]
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
         W.dlink((self, "turn"), (self.start, "disabled"), bool)
@@ -433,7 +431,7 @@ def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play
     """A slider, with step buttons, over a `range`, a list (of values or of (label, value)), or what a function of
     controls named before it gives: `(range, value)`; with None the value stays if it can. `slow`: it waits until it is
     let go; `acts`, a function of controls: else it is grey and `look` gets None; `play`: a button runs it."""
-    how = dict(continuous_update=not slow, layout=W.Layout(width=width, max_width="80%"))
+    how = dict(continuous_update=not slow, layout=W.Layout(width=width, max_width="75%"))
     if isinstance(choices, list):
         control = W.SelectionSlider(options=choices, **how)
     elif isinstance(choices, range):

@@ -1,7 +1,7 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
 from collections import Counter
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import ipywidgets as W
 import numpy as np
@@ -16,7 +16,7 @@ from ..methods.occlusion import Sweep
 from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
 from ..render import coloured, note, probability_bars, to_picture
-from ..targets import Neuron, categories, class_index, probabilities, settled
+from ..targets import Neuron, categories, class_index, probabilities
 from .base import Explorer, Pictures, Stepwise, by_name, explores, private, slide, tinted
 
 SIDE = 224  # of each picture on the page, in pixels
@@ -62,8 +62,7 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
     running batch. `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09."""
     from torchvision.transforms.functional import gaussian_blur
     pictures, labels = Pictures(image, model), categories(model)
-    sides, asked = pictures().shape[2:], cache(lambda picture: int(settled(model, pictures(picture), target)))
-
+    largest = min(pictures().shape[2:]) // 2
     fills = {"grey": torch.zeros_like,  # normalised: there 0 is the training set's mean
              "black": lambda x: from_pixels(model, torch.zeros_like(x)),
              "white": lambda x: from_pixels(model, torch.ones_like(x)),
@@ -71,7 +70,7 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
 
     def make(picture, patch, stride, fill):
         x = pictures(picture)
-        return Sweep(model, x, asked(picture), patch=patch, stride=stride, fill=fills[fill](x)[0])
+        return Sweep(model, x, target, patch=patch, stride=stride, fill=fills[fill](x)[0])
 
     def look(run, picture, patch, stride, fill):
         sweep = run.job or make(picture, patch, stride, fill)
@@ -88,10 +87,10 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
                  f"logit (dark {low:.1f}, bright {high:.1f})": tinted(maps.logit[0], (low, high), **how),
                  "the winner": winner}  # fmt: skip
         said = f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if sweep.done else "press Start"
-        text = f"{labels[asked(picture)]} | {sweep.done} of {sweep.total} positions | {said}\nthe winner: {legend}"
+        text = f"{labels[int(sweep.target)]} | {sweep.done} of {sweep.total} positions | {said}\nthe winner: {legend}"
         return text, shown, {"maps": maps, "done": sweep.done, "total": sweep.total}
 
-    explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
+    explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, largest + 1, 8), patch, slow=True),
                         stride=slide(range(4, 65, 4), stride, slow=True), fill=[*fills])  # fmt: skip
     explorer.said(explorer.begin, True)  # so that there is something to see before the first click
     return explorer

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..device import quiet
-from ..hooks import capture, maps_of, resolve_layer
+from ..hooks import capture, maps_of
 from ..images import to_display
 from ..methods.activations import activations
 from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
@@ -97,8 +97,7 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
     `layers`: by default all with maps, blocks as a whole; `.result` is `(picture, target, method, layer, map)`."""
     pictures = Pictures(images, model)
     blocks = map_layers(model, pictures())
-    layers = [resolve_layer(model, layer)[0] for layer in layers or blocks]
-    asked = Classes(model, pictures, blocks[-1])
+    layers, asked = list(layers or blocks), Classes(model, pictures, blocks[-1])
 
     @lru_cache(16)
     def found(picture, target):  # one pass forward and one back give both maps of every layer
