@@ -343,7 +343,8 @@ def parts_of(*widgets: W.Widget) -> list[W.Widget]:
 def in_a_row(control: W.Widget, name: str) -> W.Widget:
     """A control, in its `row` with its name before it and what belongs to it behind it."""
     control.description = control.description or name
-    control.row = W.HBox([control, *getattr(control, "beside", [])], layout=W.Layout(flex_flow="row wrap"))
+    flow = "row" if hasattr(control, "acts") else "row wrap"  # a slider's buttons stay where they are
+    control.row = W.HBox([control, *getattr(control, "beside", [])], layout=W.Layout(flex_flow=flow))
     return control
 
 
@@ -431,7 +432,7 @@ def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play
     """A slider, with step buttons, over a `range`, a list (of values or of (label, value)), or what a function of
     controls named before it gives: `(range, value)`; with None the value stays if it can. `slow`: it waits until it is
     let go; `acts`, a function of controls: else it is grey and `look` gets None; `play`: a button runs it."""
-    how = dict(continuous_update=not slow, layout=W.Layout(width=width, max_width="75%"))
+    how = dict(continuous_update=not slow, layout=W.Layout(width=width, max_width="80%"))
     if isinstance(choices, list):
         control = W.SelectionSlider(options=choices, **how)
     elif isinstance(choices, range):
