@@ -23,7 +23,7 @@ from PIL import Image
 from torch import nn
 
 import vizhelpers as vh
-from vizhelpers.explore.base import LIVE, STYLE, Explorer, Pictures, Stepwise, parts_of, search_for, slide
+from vizhelpers.explore.base import LIVE, STYLE, Explorer, Pictures, Stepwise, parts_of, slide
 from vizhelpers.methods.embedding import Embedding
 from vizhelpers.methods.gradients import deconvnet_gradient, guided_backprop
 from vizhelpers.methods.scoreboard import BASELINES, METHODS
@@ -70,7 +70,7 @@ def controls(explorer):
 
 def buttons(explorer):
     """The step buttons of what may be chosen."""
-    return [c for box in explorer.rows.values() for c in box.children if isinstance(c, W.Button)]
+    return [c for control in explorer.controls.values() for c in control.row.children if isinstance(c, W.Button)]
 
 
 def shot(explorer):
@@ -114,18 +114,16 @@ def test_a_search_moves_what_it_means_and_says_what_it_does_not_know():
         drawn.append((group, number))
         return f"{group}{number}", {}, {}
 
-    def find(words):
-        return {"group": words[0], "number": int(words[1:])}
-
-    search = search_for(find, "a letter and a number")
-    explorer = Explorer(look, group=["a", "b"], number=slide(lambda group: (range(9), 0)), search=search)
-    search.value = " b7 "
+    group, search = W.Dropdown(options=["a", "b"]), W.Text()
+    group.beside, group.take = [search], dict(a="a", b="b", second="b").__getitem__
+    explorer = Explorer(look, group=group, number=slide(lambda group: (range(9), 7 if group == "b" else 0)))
+    search.value = " second "
     search.value = ""
     assert drawn == [("a", 0), ("b", 7)] and explorer.result == ("b", 7)
-    with pytest.raises(ValueError, match="int"):
-        search.value = "b<x>"
+    with pytest.raises(KeyError, match="x"):
+        search.value = "<x>"
     assert "&lt;x&gt;" in explorer.note.value and explorer.result == ("b", 7) and explorer.text.value == "b7"
-    explorer.controls["group"].value = "a"
+    group.value = "a"
     assert drawn[2:] == [("a", 0)]
 
 
@@ -1106,8 +1104,9 @@ def test_synthesis_moves_through_the_gallery_and_grows_one(net):
     assert explorer.result.done == 6 and "image/png" in explorer._repr_mimebundle_()
     with pytest.raises(ValueError, match="no gallery"):
         vh.explore_synthesis(strided())
-    with pytest.raises(ValueError, match="16 or more"):
-        vh.explore_synthesis(net, size=4)
+    small = vh.explore_synthesis(net, size=4)
+    small.start.click()
+    assert "size of a recipe is at least 8, not 4" in small.note.value
 
 
 def test_synthesis_stops_and_goes_on(net):

@@ -20,9 +20,10 @@ from time import perf_counter
 from weakref import WeakSet
 
 import ipywidgets as W
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 from torch import nn
+from traitlets import Any
 
 from ..device import info_of
 from ..hooks import resolve_layer
@@ -36,21 +37,21 @@ STYLE = """<style>.vizhelpers-explorer .widget-readout {max-width: none; width: 
 .vizhelpers-explorer .widget-dropdown, .vizhelpers-explorer .widget-text {width: auto; min-width: 300px}</style>"""
 OWN = ("layer", "channel")  # controls that each of several nets has for itself
 LIVE: WeakSet["Explorer"] = WeakSet()
-Map = namedtuple("Map", "values top draw")  # a picture `draw(top)`, `top` its strongest colour; `(h,w)` to be read
+Map = namedtuple("Map", "values top draw")  # a picture `draw(top)`, `top` its strongest colour; maps `(h,w)` by name
 
 
 def laid(a, picture) -> Map:
     """A map `(h,w)` over its picture."""
     top = float(upsampled(a[None].float(), picture.size[::-1]).max())
-    return Map(a, top, lambda top: overlay(picture, a, top=top))
+    return Map({"": a}, top, lambda top: overlay(picture, a, top=top))
 
 
 def tinted(a, like=None, *, side: int, blocks: int = 1, colours: str = "inferno") -> Map:
     """A map `(h,w)` in colours, on its own scale, that of another one or from a lowest to a highest value."""
     if isinstance(like, tuple):
-        return Map(a, like[1], lambda top: coloured(a, colours, side, scale=(like[0], top)))
+        return Map({"": a}, like[1], lambda top: coloured(a, colours, side, scale=(like[0], top)))
     top = strongest(a if like is None else like, blocks)
-    return Map(a, top, lambda top: coloured(a, colours, side, scale=top, blocks=blocks))
+    return Map({"": a}, top, lambda top: coloured(a, colours, side, scale=top, blocks=blocks))
 
 
 def _safe(text) -> str:
@@ -68,11 +69,11 @@ def private(net: nn.Module) -> nn.Module:
 
 def by_name(models) -> dict[str, nn.Module]:
     """Nets by name, from a mapping or one net."""
-    single = not isinstance(models, Mapping)
-    nets = {getattr(info_of(models), "name", type(models).__name__): models} if single else dict(models)
-    if not nets:
+    if not isinstance(models, Mapping):
+        models = {getattr(info_of(models), "name", type(models).__name__): models}
+    if not models:
         raise ValueError("Give at least one net, such as {'SqueezeNet': net}.")
-    return nets
+    return {str(name): net for name, net in models.items()}
 
 
 def explores(explore: Callable) -> Callable:
@@ -84,7 +85,7 @@ def explores(explore: Callable) -> Callable:
         for name, net in nets.items():
             if isinstance(options.get("layers"), list | tuple):  # by names: the copy has modules of its own
                 options["layers"] = [resolve_layer(net, layer)[0] for layer in options["layers"]]
-            family[str(name)] = explore(private(net), *args, **options)
+            family[name] = explore(private(net), *args, **options)
         first = next(iter(family.values()))
         first.nets = nets
         if len(family) > 1:
@@ -96,11 +97,13 @@ def explores(explore: Callable) -> Callable:
 
 class Explorer(W.VBox):
     """Controls, a line of text, pictures; `.result` holds the controls' values and the numbers behind what is shown.
-    `look(**values)` makes `(text, pictures, numbers)` of the values of all controls but searches, pictures (or `Map`s)
-    by caption; a number takes the place of a value of its name. A control is a list (drop-down), a `range`,
-    `slide(...)`, `Pictures`, `Classes`, `search_for` or any widget with a value. `wait` is the text while something is
-    computed that is too slow to follow a slider. The next run of its cell closes it. Of nets by name each has its
-    explorer in `family`, and `.result` is by name."""
+    `look(**values)` makes `(text, pictures, numbers)` of the values of all controls, pictures (or `Map`s) by caption; a
+    number takes the place of a value of its name. A control is a list (drop-down), a `range`, `slide(...)`, `Pictures`,
+    `Classes` or any widget with a value; one that can `take` other words or files gets them from what stands beside it.
+    `wait` is the text while something is computed that is too slow to follow a slider. The next run of its cell closes
+    it. Of nets by name each has its explorer in `family`, and `.result` is by name."""
+    turn = Any()  # what runs now, a row of steps
+
     def __init__(self, look: Callable, *, wait: str = "", nets: Mapping[str, nn.Module] | None = None, **controls):
         self.cell, self.run = running_cell()
         for old in [one for one in LIVE if self.cell and one.cell == self.cell and one.run != self.run]:
@@ -109,22 +112,20 @@ class Explorer(W.VBox):
         self.look, self.wait, self.lock, self.moving = look, wait, threading.RLock(), False
         self.leader, self.family, self.nets = self, {"": self}, nets or {}  # the first leads
         self.result = self.now = None
-        self.images, self.good, self.at, self.rows, self.controls = [], {}, {}, {}, {}
-        self.text, self.note, self.tools = W.HTML(), W.HTML(STYLE), W.HBox()
+        self.images, self.good, self.at, self.controls = [], {}, {}, {}
+        self.work, self.text, self.note, self.tools = W.HBox(), W.HTML(), W.HTML(STYLE), W.HBox()
         self.pictures = W.HBox(layout=W.Layout(align_items="flex-start", flex_flow="row wrap"))
         for name, control in controls.items():
             if not isinstance(control, W.Widget):
                 control = slide(control) if isinstance(control, range) else W.Dropdown(options=control)
-            find = getattr(control, "find", lambda value, name=name: {name: value})
-            for part in {control, getattr(control, "upload", control)}:
-                part.observe(partial(self._moved, find), "value")
-            if not hasattr(control, "find"):
-                self.controls[name] = control
-            self.rows[name] = in_a_row(control, name)
+            for part in (control, *(control.beside if hasattr(control, "take") else [])):
+                part.observe(partial(self._moved, name), "value")
+            self.controls[name] = in_a_row(control, name)
             if len(getattr(control, "options", "any")) == 1 and not isinstance(control, Pictures):
                 control.row.layout.display = "none"  # there is nothing to choose
-        super().__init__([*self.rows.values(), self.note, self.text, self.pictures, self.tools],
-                         layout=W.Layout(align_items="flex-start"))  # fmt: skip
+        rows = [control.row for control in self.controls.values()]
+        super().__init__([*rows, self.work, self.note, self.text, self.pictures, self.tools])
+        self.layout.align_items = "flex-start"
         self.add_class("vizhelpers-explorer")
         self.set()
         save = W.Button(description="Save", icon="save")
@@ -133,7 +134,7 @@ class Explorer(W.VBox):
         if any(isinstance(picture, Map) for picture in self.shown.values()):
             self.at = {name: slide(range(2), width="300px") for name in ("row", "column")}
             self.reading, self.read = W.ToggleButton(description="read values", icon="crosshairs"), W.HTML()
-            rows = [in_a_row(control, name) for name, control in self.at.items()]
+            rows = [in_a_row(control, name).row for name, control in self.at.items()]
             self.readers = W.VBox([*rows, self.read], layout=W.Layout(display="none"))
             self.tools.children = [save, self.reading, self.readers]
             for control in (self.reading, *self.at.values()):
@@ -148,17 +149,18 @@ class Explorer(W.VBox):
                 if not before:
                     self.note.value = STYLE
                 action(*values)
-            except Exception as error:
+            except BaseException as error:
+                self.turn = None  # an error, or an interrupt, ends what runs
                 self.note.value = f"{STYLE}<b>{type(error).__name__}</b>: {_safe(error)}"
                 raise
             finally:
                 self.moving = before
 
-    def _moved(self, find: Callable[[object], dict], change) -> None:
+    def _moved(self, name: str, change) -> None:
         with self.lock:  # another thread's action ends first; one of this thread is what moves the control
             value = change.new.strip() if isinstance(change.new, str) else change.new
             if not self.moving and value not in ("", (), {}):  # "": emptied to type another name
-                self.said(lambda: self.set(**find(value)))
+                self.set(**{name: value})
 
     def set(self, **values) -> None:
         """Move controls, ask those that depend on them what there is to choose, draw once; or leave all as it was."""
@@ -169,9 +171,10 @@ class Explorer(W.VBox):
             self.note.value = STYLE + self.wait
         try:
             self._move(values)
+            self.job = self.turn = None  # of other values
             self.draw()
         except BaseException:
-            Explorer._move(self, dict(self.good))
+            self._move(dict(self.good))
             self._lead()
             raise
         self.good = {name: control.value for name, control in self.controls.items()}
@@ -220,8 +223,8 @@ class Explorer(W.VBox):
         if len(family) > 1:
             self.result = {name: one.now for name, one in self.family.items()}
         if reading:
-            first = next(_first(picture.values) for picture in self.shown.values() if isinstance(picture, Map))
-            for control, side in zip(self.at.values(), first.shape, strict=True):
+            first = next(picture for picture in self.shown.values() if isinstance(picture, Map))
+            for control, side in zip(self.at.values(), next(iter(first.values.values())).shape, strict=True):
                 stretch(control, side - 1)
         for name, one in self.family.items():
             if not one.images:
@@ -243,16 +246,15 @@ class Explorer(W.VBox):
             self.readers.layout.display, self.read.value = None if reading else "none", _safe("\n".join(lines))
 
     def _marked(self, picture: Image.Image, values, words: str) -> tuple[Image.Image, str]:
-        """The picture with a frame at the place that the sliders row and column mean, and what its map is there."""
-        (h, w), shares = _first(values).shape, [(c.value + 0.5) / (c.max + 1) for c in self.at.values()]
+        """The picture with a frame at the place that the sliders row and column mean, and what its maps are there."""
+        (h, w), shares = next(iter(values.values())).shape, [(c.value + 0.5) / (c.max + 1) for c in self.at.values()]
         r, c = int(shares[0] * h), int(shares[1] * w)
-        where = f"row {r}, column {c} of {h} x {w}"
-        if isinstance(values, dict):  # many maps on one sheet
-            return picture, f"{where}: " + ", ".join(f"{name} {float(a[r, c]):.4g}" for name, a in values.items())
-        x, y = int((c + 0.5) / w * picture.width), int((r + 0.5) / h * picture.height)
-        picture = draw_box(draw_box(picture, (y - 7, x - 7, y + 7, x + 7), colour="black"),
-                           (y - 5, x - 5, y + 5, x + 5), colour="white")  # fmt: skip
-        return picture, f"{words}, {where}: {float(values[r, c]):.4g}"
+        found = ", ".join(f"{name} {float(a[r, c]):.4g}".strip() for name, a in values.items())
+        if len(values) == 1:  # not many maps on one sheet
+            x, y = int((c + 0.5) / w * picture.width), int((r + 0.5) / h * picture.height)
+            for reach, colour in ((7, "black"), (5, "white")):
+                picture = draw_box(picture, (y - reach, x - reach, y + reach, x + reach), colour=colour)
+        return picture, f"{words}, row {r}, column {c} of {h} x {w}: {found}"
 
     def still(self) -> Image.Image:
         """The pictures as they are now: what a page without a kernel shows (GitHub, an exported lesson)."""
@@ -273,7 +275,7 @@ class Explorer(W.VBox):
                     for net, one in self.family.items() for name, control in one.controls.items()
                     if not control.disabled and (one is self or name in OWN)}  # fmt: skip
         versions = {name: version(name) for name in ("vizhelpers", "torch", "pillow")}
-        nets = {str(name): getattr(info_of(net), "weights", "") or "weights of unknown origin"
+        nets = {name: getattr(info_of(net), "weights", "") or "weights of unknown origin"
                 for name, net in self.nets.items()}  # fmt: skip
         about = dict(explorer=explorer, nets=nets, settings=settings, captions=[*self.shown], versions=versions)
         said = [", ".join(f"{key} {value}" for key, value in part.items()) for part in (nets, settings, versions)]
@@ -289,10 +291,10 @@ class Explorer(W.VBox):
         for name, one in family.items():
             one.note, one.lock, one.leader = self.note, self.lock, self
             one.controls["picture"].images = self.controls["picture"].images
-            own = [box for key, box in one.rows.items() if key in OWN]
+            own = [control.row for key, control in one.controls.items() if key in OWN]
             parts = [W.HTML(f"<b>{html.escape(name)}</b>"), *own, one.text, one.pictures]
             sides.append(W.VBox(parts, layout=W.Layout(max_width="410px")))  # two have room beside each other
-        common = [box for key, box in self.rows.items() if key not in OWN]
+        common = [control.row for key, control in self.controls.items() if key not in OWN]
         self.children = [*common, self.note, W.HBox(sides, layout=W.Layout(flex_flow="row wrap")), self.tools]
         self.family = family
         self.set()
@@ -300,16 +302,15 @@ class Explorer(W.VBox):
     def close(self) -> None:
         """Close all parts, end what runs and let the net, the pictures and the results go."""
         with self.lock:
-            if self.rows is None:  # closed already
+            if self.look is None:  # closed already
                 return
             LIVE.discard(self)
-            for one in [*self.family.values()][1:]:
-                one.close()
-            for part in parts_of(self, *self.rows.values(), self.note, self.tools)[:0:-1]:
+            rows = [control.row for control in self.controls.values()]  # on the leader's page, perhaps
+            for part in parts_of(*self.family.values(), *rows, self.work, self.note, self.tools)[:0:-1]:
                 part.close()
             super().close()
             self.children, self.images = (), []
-            for name in "look make job now result turn good shown at rows controls family leader nets".split():
+            for name in "look make job now result turn good shown at controls family leader nets".split():
                 setattr(self, name, None)
 
 
@@ -339,11 +340,12 @@ def parts_of(*widgets: W.Widget) -> list[W.Widget]:
     return found
 
 
-def in_a_row(control: W.Widget, name: str) -> W.HBox:
-    """A control with its name before it and what belongs to it behind it."""
+def in_a_row(control: W.Widget, name: str) -> W.Widget:
+    """A control, in its `row` with its name before it and what belongs to it behind it."""
     control.description = control.description or name
-    control.row = W.HBox([control, *getattr(control, "beside", [])])
-    return control.row
+    flow = "row" if hasattr(control, "acts") else "row wrap"  # a slider's buttons stay where they are
+    control.row = W.HBox([control, *getattr(control, "beside", [])], layout=W.Layout(flex_flow=flow))
+    return control
 
 
 def stretch(control: W.IntSlider, end: int) -> None:
@@ -357,14 +359,9 @@ def stretch(control: W.IntSlider, end: int) -> None:
 def captioned(picture: Image.Image, words: str) -> Image.Image:
     """A picture with words under it."""
     lines = textwrap.wrap(words, max(20, picture.width // 7))
-    page = Image.new("RGB", (picture.width, picture.height + 6 + 17 * len(lines)), "white")
-    page.paste(picture)
+    page = ImageOps.expand(to_picture(picture), (0, 0, 0, 6 + 17 * len(lines)), "white")
     ImageDraw.Draw(page).multiline_text((1, picture.height + 3), "\n".join(lines), "black", ImageFont.load_default(13))
     return page
-
-
-def _first(values):
-    return next(iter(values.values())) if isinstance(values, dict) else values
 
 
 class Stepwise(Explorer):
@@ -372,28 +369,16 @@ class Stepwise(Explorer):
     `make(**values)` begins a job (`done`, `total`, `step()`), which a move of any control forgets; `look(self,
     **values)` shows how far `.job` (or None) is, after `every` steps."""
     def __init__(self, make: Callable, look: Callable, *, button: str = "Start", every: int = 1, **controls):
-        self.make, self.every, self.job, self.turn, self.loop = make, every, None, None, asyncio._get_running_loop()
+        self.make, self.every, self.loop = make, every, asyncio._get_running_loop()
         self.start = W.Button(description=button, button_style="success", icon="play")
         self.stop = W.Button(description="Stop", icon="stop")
         self.bar, self.left = W.IntProgress(0, 0, 1, layout=W.Layout(width="260px")), W.Label()
         super().__init__(partial(look, self), **controls)
-        box = W.HBox([self.start, self.stop, self.bar, self.left])
-        self.children = [*self.rows.values(), box, *self.children[len(self.rows) :]]
+        self.work.children = [self.start, self.stop, self.bar, self.left]
         self.start.on_click(lambda _: self.said(self.begin))
         self.stop.on_click(lambda _: self.said(self.halt))
-
-    def _move(self, values: dict) -> None:
-        super()._move(values)
-        self.job = self.turn = None
-
-    def said(self, action: Callable, *values) -> None:
-        try:
-            super().said(action, *values)
-        except BaseException:  # an error ends what runs, too
-            self.turn = None
-            raise
-        finally:
-            self.start.disabled, self.stop.disabled = bool(self.turn), not self.turn
+        W.dlink((self, "turn"), (self.start, "disabled"), bool)
+        W.dlink((self, "turn"), (self.stop, "disabled"), lambda turn: not turn)
 
     def draw(self) -> None:
         super().draw()
@@ -410,29 +395,22 @@ class Stepwise(Explorer):
         self.turn = turn = object()
         loop = self.loop if self.loop and self.loop.is_running() else asyncio._get_running_loop()
         if loop and not at_once:
-            asyncio.run_coroutine_threadsafe(self._steps(turn), loop)  # the loop of cells: never beside a cell
+            loop.call_soon_threadsafe(self.said, self._step, turn, loop)  # the loop of cells: never beside a cell
         while self.turn and (at_once or not loop):  # in a plain program nobody could click in between
             self._step(turn)
-
-    async def _steps(self, turn: object) -> None:
-        """One step, then give way: a click on Stop is handled before the next one."""
-        main = threading.current_thread() is threading.main_thread()
-        while turn is self.turn:
-            if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a kernel between two cells
-                signal.signal(signal.SIGINT, interrupt)
-            self.said(self._step, turn)
-            await asyncio.sleep(0.02)
-        if self.rows and not self.turn:  # interrupted, perhaps
-            self.said(self.halt)
 
     def halt(self) -> None:
         """Stop after the step that runs; what is done is kept, and Start goes on from there."""
         self.turn = None
         self.draw()
 
-    def _step(self, turn: object) -> None:
-        if turn is not self.turn:  # stopped by another thread just now
+    def _step(self, turn: object, loop=None) -> None:
+        """One step, then give way to the loop: a click on Stop is handled before the next one."""
+        if turn is not self.turn:  # stopped since
             return
+        main = threading.current_thread() is threading.main_thread()
+        if loop and main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a kernel between two cells
+            signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(interrupt))
         begun = perf_counter()
         self.job.step()
         self.spent += perf_counter() - begun
@@ -440,12 +418,14 @@ class Stepwise(Explorer):
             self.turn = None
         if self.job.done % self.every == 0 or not self.turn:
             self.draw()
+        if loop and self.turn:
+            loop.call_later(0.02, self.said, self._step, turn, loop)
 
 
-def interrupt(*_) -> None:
-    """End what runs between cells, where a kernel takes no interrupts."""
-    for one in [*LIVE]:
-        one.turn = None
+def interrupt() -> None:
+    """Stop all that runs between cells, where a kernel takes no interrupts."""
+    for one in [one for one in LIVE if one.turn]:
+        one.said(one.halt)
 
 
 def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play=False, width: str = "480px"):
@@ -479,13 +459,6 @@ def slide(choices, start=None, *, slow=False, acts: Callable | None = None, play
         control.links = [W.jslink((control.beside[-1], "value"), (control, "value"))]
     control.observe(lambda change: [setattr(part, "disabled", change.new) for part in control.beside], "disabled")
     return control
-
-
-def search_for(find: Callable[[str], dict], placeholder: str) -> W.Text:
-    """A box for words; `find(words)` says which values of which controls they mean."""
-    box = W.Text(placeholder=placeholder, continuous_update=False)
-    box.find = find
-    return box
 
 
 class Pictures(W.Dropdown):
@@ -524,12 +497,13 @@ class Pictures(W.Dropdown):
 
 
 class Classes(W.Dropdown):
-    """The control `target`: the five most probable classes of the picture, and by its `.search` any other.
+    """The control `target`: the five most probable classes of the picture, and by the box beside them any other.
     On a net without class scores: the five channels of `layer` with the strongest mean response, as `Neuron`s."""
     def __init__(self, model: nn.Module, pictures: Pictures, layer: str):
         self.model, self.pictures, self.layer = model, pictures, None if has_classes(model, pictures()) else layer
         super().__init__(description="channel" if self.layer else "class")
-        self.search = search_for(lambda words: {"target": self.take(words)}, f"another {self.description}, then Enter")
+        self.beside = [W.Text(description="search", placeholder=f"another {self.description}, then Enter",
+                              continuous_update=False)]  # fmt: skip
 
     def ask(self, picture: str) -> tuple[list, int | Neuron]:
         x = self.pictures(picture)

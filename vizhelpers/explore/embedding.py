@@ -2,13 +2,14 @@
 import difflib
 from functools import cache
 
+import ipywidgets as W
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..figures import dot_map, grid_picture, place, thumbnail_map
 from ..methods.embedding import Embedding, grid, neighbours, tsne
 from ..render import to_picture
-from .base import Explorer, search_for, slide
+from .base import Explorer, slide
 
 ALL = "all groups"
 CHOSEN, BY_FEATURES, BY_PIXELS = "#d62728", "#1f77b4", "#ff7f0e"
@@ -80,10 +81,13 @@ def explore_embedding(e: Embedding, *, maps: dict | None = None, k: int = 6, siz
         if not found:
             close = difflib.get_close_matches(wanted, last, 4, 0.5) or last[:4]
             raise ValueError(f"No picture's name contains {words!r}; nearest: {', '.join(close)}.")
-        return {"group": ALL, "picture": found[0]}
+        explorer.set(group=ALL, picture=found[0])
 
-    return Explorer(look, perplexity=slide([(f"{p:g}", p) for p in maps], min(maps, key=lambda p: abs(p - 30))),
-                    view=["thumbnails", "grid", "points"],
-                    group=[(f"{name} ({len(members)})", name) for name, members in groups.items()],
-                    picture=slide(lambda group: (range(len(groups[group])), 0)),
-                    search=search_for(find, "a name or a part of it, then Enter"))  # fmt: skip
+    box = W.Text(description="search", placeholder="a name or a part of it, then Enter", continuous_update=False)
+    box.observe(lambda change: change.new and explorer.said(find, change.new.strip()), "value")
+    group = W.Dropdown(options=[(f"{name} ({len(members)})", name) for name, members in groups.items()])
+    group.beside = [box]
+    explorer = Explorer(look, perplexity=slide([(f"{p:g}", p) for p in maps], min(maps, key=lambda p: abs(p - 30))),
+                        view=["thumbnails", "grid", "points"], group=group,
+                        picture=slide(lambda group: (range(len(groups[group])), 0)))  # fmt: skip
+    return explorer

@@ -21,10 +21,9 @@ from .base import Explorer, Map, Pictures, by_name, explores, laid, slide
 def explore_predictions(model: nn.Module, images) -> Explorer:
     """Choose a picture, see the net's best classes; `.result` is `(picture, predictions)`. Lesson 00."""
     pictures = Pictures(images, model)
-    answers = cache(lambda picture: predict(model, pictures(picture)))
 
     def look(picture):
-        found, small = answers(picture), pictures.images[picture].copy()
+        found, small = predict(model, pictures(picture)), pictures.images[picture].copy()
         small.thumbnail((360, 300))
         bars = render.probability_bars([p.label for p in found], [p.probability for p in found])
         shown = {picture: small, "the five most probable classes": bars}
@@ -57,7 +56,7 @@ def explore_filters(models: nn.Module | Mapping[str, nn.Module], image, *, spect
         magma = render.coloured(spectra, "magma", scale=(float(spectra.min()), float(spectra.max())))
         shown = {"weights": enlarged(render.to_picture(render.mosaic(w[None], columns=1)[:-1, :-1])),
                  "spectrum, zero frequency in the middle": enlarged(magma),
-                 f"response on {picture} (red +, blue -)": Map(response, top or 1.0, lambda top: enlarged(
+                 f"response on {picture} (red +, blue -)": Map({"": response}, top or 1.0, lambda top: enlarged(
                      render.coloured(response, "RdBu_r", scale=top)))}  # fmt: skip
         return text, shown, dict(weights=w, spectrum=spectra, response=response)
 
@@ -70,27 +69,25 @@ def explore_features(model: nn.Module | Mapping[str, nn.Module], images, *, laye
     """Slide over layers (by default every convolution) and channels of a net, or of nets by name: the channel's map
     over the picture, and its neighbours as a mosaic. `.result` is `(picture, layer, channel, map)`. Lesson 02."""
     pictures, layers = Pictures(images, model), list(layers or layer_names(model, nn.Conv2d))
+    seen = cache(lambda picture: render.to_picture(to_display(pictures(picture), model), side=320))
 
     @cache
     def known(picture):
-        x = pictures(picture)
         with evaluating(model), torch.no_grad(), capture(model, *layers) as acts:
-            model(x)
-        maps = {layer: acts.maps(layer)[0].float().cpu() for layer in layers}
-        return render.to_picture(to_display(x, model), side=320), maps
+            model(pictures(picture))
+        return {layer: acts.maps(layer)[0].float().cpu() for layer in layers}
 
     def look(picture, layer, channel):
-        shown, maps = known(picture)
-        a, first = maps[layer][channel], channel // 64 * 64
-        page = maps[layer][first : first + 64].relu()  # what the next layer mostly gets
+        maps, first = known(picture)[layer], channel // 64 * 64
+        a, page = maps[channel], maps[first : first + 64].relu()  # what the next layer mostly gets
         text = (f"{layer}, channel {channel}: map {a.shape[0]}x{a.shape[1]}, strongest {float(a.max()):.2f}, "
                 f"mean {float(a.mean()):.2f}")  # fmt: skip
         words = f"channels {first} to {first + len(page) - 1}, each on its own scale from 0 up"
         mosaic = render.marked_mosaic(page, channel - first)
-        return text, {f"channel {channel} over {picture}": laid(a, shown), words: mosaic}, {"map": a}
+        return text, {f"channel {channel} over {picture}": laid(a, seen(picture)), words: mosaic}, {"map": a}
 
     return Explorer(look, picture=pictures, layer=slide(layers),
-                    channel=slide(lambda picture, layer: (range(len(known(picture)[1][layer])), None)))  # fmt: skip
+                    channel=slide(lambda picture, layer: (range(len(known(picture)[layer])), None)))  # fmt: skip
 
 
 def _strongest(model, x, layers, count, maxima, start, slow, progress):

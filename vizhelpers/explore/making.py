@@ -1,12 +1,11 @@
 """Explorers that make something: fooling images (06), occlusion (09), activation maximisation (10), style (11)."""
 from collections import Counter
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import ipywidgets as W
 import numpy as np
 import torch
-from matplotlib.colors import to_rgb
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
@@ -16,8 +15,8 @@ from ..methods.fooling import fool
 from ..methods.occlusion import Sweep
 from ..methods.style import StyleRun, default_net
 from ..methods.synthesis import Ascent, dreams, recipe_for
-from ..render import note, probability_bars, to_picture
-from ..targets import Neuron, categories, class_index, probabilities, settled
+from ..render import coloured, note, probability_bars, to_picture
+from ..targets import Neuron, categories, class_index, probabilities
 from .base import Explorer, Pictures, Stepwise, by_name, explores, private, slide, tinted
 
 SIDE = 224  # of each picture on the page, in pixels
@@ -63,26 +62,22 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
     running batch. `.result` is `(patch, stride, fill, maps, done, total)`, `maps` an `Occlusion`. Lesson 09."""
     from torchvision.transforms.functional import gaussian_blur
     pictures, labels = Pictures(image, model), categories(model)
-    sides, asked = pictures().shape[2:], cache(lambda picture: int(settled(model, pictures(picture), target)))
-
-    @cache
-    def fills(picture):  # normalised: there 0 is the training set's mean
-        x = pictures(picture)
-        grey = x.new_zeros(1, 3, 1, 1)
-        return {"grey": grey[0], "black": from_pixels(model, grey)[0], "white": from_pixels(model, grey + 1)[0],
-                "blurred": gaussian_blur(x[0], 63, 12.0)}  # fmt: skip
+    largest = min(pictures().shape[2:]) // 2
+    fills = {"grey": torch.zeros_like,  # normalised: there 0 is the training set's mean
+             "black": lambda x: from_pixels(model, torch.zeros_like(x)),
+             "white": lambda x: from_pixels(model, torch.ones_like(x)),
+             "blurred": lambda x: gaussian_blur(x, 63, 12.0)}  # fmt: skip
 
     def make(picture, patch, stride, fill):
-        return Sweep(model, pictures(picture), asked(picture), patch=patch, stride=stride, fill=fills(picture)[fill])
+        x = pictures(picture)
+        return Sweep(model, x, target, patch=patch, stride=stride, fill=fills[fill](x)[0])
 
     def look(run, picture, patch, stride, fill):
         sweep = run.job or make(picture, patch, stride, fill)
         maps, x = sweep.result(), sweep.x
-        words = [labels[asked(picture)], f"{sweep.done} of {sweep.total} positions"]
         known, low, high, worst = maps.logit[0].flatten()[: sweep.done].cpu(), 0.0, 1.0, len(maps.boxes) // 2
         if sweep.done:
             low, high, worst = float(known.min()), float(known.max()), int(known.argmin())
-        words.append(f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if sweep.done else "press Start")
         top, left, bottom, right = maps.boxes[worst].tolist()
         harmed = x.clone()
         harmed[0, :, top:bottom, left:right] = sweep.filled[:, top:bottom, left:right]
@@ -91,26 +86,24 @@ def explore_occlusion(model: nn.Module, image, target=None, *, patch=56, stride=
                  "probability (dark 0, bright 1)": tinted(maps.probability[0], (0.0, 1.0), **how),
                  f"logit (dark {low:.1f}, bright {high:.1f})": tinted(maps.logit[0], (low, high), **how),
                  "the winner": winner}  # fmt: skip
-        numbers = {"maps": maps, "done": sweep.done, "total": sweep.total}
-        return f"{' | '.join(words)}\nthe winner: {legend}", shown, numbers
+        said = f"logit {float(maps.score[0]):.1f}, lowest {low:.1f}" if sweep.done else "press Start"
+        text = f"{labels[int(sweep.target)]} | {sweep.done} of {sweep.total} positions | {said}\nthe winner: {legend}"
+        return text, shown, {"maps": maps, "done": sweep.done, "total": sweep.total}
 
-    explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, min(sides) // 2 + 1, 8), patch, slow=True),
-                        stride=slide(range(4, 65, 4), stride, slow=True),
-                        fill=["grey", "black", "white", "blurred"])  # fmt: skip
+    explorer = Stepwise(make, look, picture=pictures, patch=slide(range(8, largest + 1, 8), patch, slow=True),
+                        stride=slide(range(4, 65, 4), stride, slow=True), fill=[*fills])  # fmt: skip
     explorer.said(explorer.begin, True)  # so that there is something to see before the first click
     return explorer
 
 
 def _class_map(winner: Tensor, labels: tuple[str, ...]) -> tuple[Image.Image, str]:
     """A colour for each winning class, the most frequent first, and what the colours mean."""
-    a, frequent = winner.cpu().numpy(), Counter(winner[winner >= 0].tolist()).most_common()
-    picture, legend = np.full((*a.shape, 3), 235, np.uint8), []
-    picture[a >= 0] = 120
-    colours = "blue", "orange", "green", "red", "purple", "brown", "pink", "olive", "cyan"
-    for colour, (number, _) in zip(colours, frequent, strict=False):
-        picture[a == number] = np.multiply(to_rgb(f"tab:{colour}"), 255)
-        legend.append(f"{colour} {labels[number]}")
-    picture = ImageOps.scale(Image.fromarray(picture), SIDE / len(a), Image.Resampling.NEAREST)
+    frequent = [number for number, _ in Counter(winner[winner >= 0].tolist()).most_common()]
+    colours = "blue orange green red purple brown pink olive cyan".split()
+    places = dict(zip(frequent, (0, 1, 2, 3, 4, 5, 6, 8, 9), strict=False))  # in tab10, whose 7 is grey
+    known = [[places.get(number, 7) if number >= 0 else torch.nan for number in line] for line in winner.tolist()]
+    legend = [f"{colour} {labels[number]}" for colour, number in zip(colours, frequent, strict=False)]
+    picture = coloured(known, "tab10", SIDE, scale=(-0.5, 9.5))
     return picture, ", ".join(legend) + (", others grey" if len(frequent) > 9 else "")
 
 
@@ -127,8 +120,6 @@ def explore_synthesis(model: nn.Module, *, size: int | None = None, steps: int =
         known = ", ".join(sorted({row.net for row in dreams()}))
         raise ValueError(f"There is no gallery for {net} (there is for {known}); use vh.maximize_activation.")
     size = size or (128 if device_of(model).type == "cpu" else 224)
-    if size < 16 or steps < 1:
-        raise ValueError(f"The button needs a size of 16 or more and a step or more, not {size} and {steps}.")
 
     def make(layer, picture, seed):
         row = layers[layer][picture]

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from ..device import quiet
-from ..hooks import capture, maps_of, resolve_layer
+from ..hooks import capture, maps_of
 from ..images import to_display
 from ..methods.activations import activations
 from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
 from ..methods.gradients import deconvnet_gradient, gradient, guided_backprop, path, smoothgrad
-from ..methods.scoreboard import METHODS, laboratory, method_called, sanity_check
+from ..methods.scoreboard import METHODS, laboratory, sanity_check
 from ..methods.trust import insertion_deletion, pixel_order, stages
 from ..render import coloured, curve_picture, gradient_picture, sheet, strongest, titled, to_picture
 from ..targets import Neuron, categories, differentiable, has_classes, layer_names, predict, score, settled
@@ -52,7 +52,7 @@ def explore_saliency(model: nn.Module | Mapping[str, nn.Module], images, *, step
 
     smooth = dict(slow=True, acts=lambda method: method == "SmoothGrad")
     point = slide(range(steps + 2), steps + 1, acts=lambda method: method == "Integrated Gradients", play=True)
-    return Explorer(look, picture=pictures, target=asked, search=asked.search, wait="computing ...",
+    return Explorer(look, picture=pictures, target=asked, wait="computing ...",
                     method=["saliency", "SmoothGrad", "gradient x input", "Integrated Gradients"],
                     noise=slide([n / 20 for n in range(11)], 0.05, **smooth),
                     samples=slide(range(1, 65), 8, **smooth), point=point)  # fmt: skip
@@ -97,24 +97,22 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
     `layers`: by default all with maps, blocks as a whole; `.result` is `(picture, target, method, layer, map)`."""
     pictures = Pictures(images, model)
     blocks = map_layers(model, pictures())
-    layers = [resolve_layer(model, layer)[0] for layer in layers or blocks]
-    asked = Classes(model, pictures, blocks[-1])
+    layers, asked = list(layers or blocks), Classes(model, pictures, blocks[-1])
 
     @lru_cache(16)
     def found(picture, target):  # one pass forward and one back give both maps of every layer
         x = pictures(picture)
         with differentiable(model, x) as leaf, capture(model, *layers) as acts:
             total = score(model, leaf, target).sum()
-            maps = [acts[layer] for layer in layers]
-            grads = torch.autograd.grad(total, maps, allow_unused=True)
+            grads = torch.autograd.grad(total, [acts[layer] for layer in layers], allow_unused=True)
         try:
             whole = cam(model, x, target)[0].cpu(), ""
         except ValueError as refusal:
             whole = torch.zeros(1, 1), str(refusal)
         heat = {("CAM", layer): whole for layer in layers}
-        for layer, a, g in zip(layers, maps, grads, strict=True):
-            a, slope = a.detach(), torch.zeros_like(a) if g is None else g
-            a, slope = maps_of(a, x.shape[2:], layer), maps_of(slope, x.shape[2:], layer)
+        for layer, g in zip(layers, grads, strict=True):
+            a = acts.maps(layer).detach()
+            slope = torch.zeros_like(a) if g is None else maps_of(g, x.shape[2:], layer)
             for method, weights in (("Grad-CAM", slope.mean((2, 3))), ("Grad-CAM++", plus_plus_weights(a, slope))):
                 one = torch.einsum("nkhw,nk->hw", a, weights).relu().cpu()
                 heat[method, layer] = one, "it lies behind" if g is None else "" if one.any() else why_empty(a, g)
@@ -128,7 +126,7 @@ def explore_cam(model: nn.Module | Mapping[str, nn.Module], images, *, layers=No
                 f"strongest {float(one.max()):.3g}" + (f" | empty: {reason}" if reason else ""))  # fmt: skip
         return text, {picture: shown, f"{method} over it": laid(one, shown)}, {"map": one}
 
-    return Explorer(look, picture=pictures, target=asked, search=asked.search,
+    return Explorer(look, picture=pictures, target=asked,
                     method=["Grad-CAM", "Grad-CAM++", "CAM"], layer=slide(layers, layers[-1]))  # fmt: skip
 
 
@@ -146,19 +144,18 @@ def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explor
 
         def tiles(top):
             yield titled(to_display(pictures(picture), model), picture, 200)
-            for name, method in sorted(METHODS.items(), key=lambda item: item[1].lesson):
-                if name in shares or name in reasons:
-                    own = top if scale == "one for all" else None
-                    tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=own)
-                    said = "gradient" if name == "saliency" else name  # here with its sign
-                    yield titled(tile, f"{said} ({method.lesson:02d})", 200)
+            for name in sorted(shares | reasons, key=lambda name: METHODS[name].lesson):
+                own = top if scale == "one for all" else None
+                tile = reasons.get(name) or coloured(shares[name], "RdBu_r", 200, scale=own)
+                said = "gradient" if name == "saliency" else name  # here with its sign
+                yield titled(tile, f"{said} ({METHODS[name].lesson:02d})", 200)
 
         top = strongest(torch.stack([*shares.values()])) if shares else 1.0
         missing = f" | nothing from: {', '.join(reasons)}" if reasons else ""
         shown = {"red for, blue against": Map(shares, top, lambda top: sheet([*tiles(top)], columns=4))}
         return f"{asked.label}{missing}", shown, {"raw": raw, "maps": maps, "reasons": reasons}
 
-    return Explorer(look, picture=pictures, target=asked, search=asked.search,
+    return Explorer(look, picture=pictures, target=asked,
                     scale=["each its own", "one for all"], wait="computing ...")  # fmt: skip
 
 
@@ -169,24 +166,19 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
     pictures = Pictures(image, model)
     asked = cache(lambda picture: int(settled(model, pictures(picture), target)))
     methods = methods or "guided backprop,saliency,gradient x input,deconvnet,Grad-CAM,Guided Grad-CAM,edges".split(",")
-    chosen = {name: method_called(name) for name in methods}
     blocks = ["trained", *stages(model)]
-
-    @cache
-    def by_chance(picture):
-        x, c = pictures(picture), asked(picture)
-        return insertion_deletion(model, x, c, method_called("random")(model, x, c), steps=steps).deletion[0].cpu()
 
     @cache
     def tried(picture, method):
         x, c = pictures(picture), asked(picture)
-        found = sanity_check(model, x, c, chosen[method])
-        curves = insertion_deletion(model, x, c, found.maps[0], steps=steps)
+        found = sanity_check(model, x, c, method)
+        both = torch.cat([found.maps[0], METHODS["random"](model, x, c)])
+        curves = insertion_deletion(model, torch.cat([x, x]), c, both, steps=steps)
         return found, curves, pixel_order(found.maps[0], tuple(x.shape[2:]))
 
     def look(picture, method, stage, deleted):
-        x, other, (found, curves, order) = pictures(picture), by_chance(picture), tried(picture, method)
-        at, curve, share = blocks.index(stage), curves.deletion[0].cpu(), float(curves.fraction[deleted])
+        x, at, (found, curves, order) = pictures(picture), blocks.index(stage), tried(picture, method)
+        (curve, other), share = curves.deletion.cpu(), float(curves.fraction[deleted])
         rank, alike, weights = 1.0, 1.0, "trained net"
         if at:
             rank, alike = float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0])
@@ -202,5 +194,5 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
                  "probability (grey: random order)": curve_picture(other, curve, deleted)}
         return text, pages, dict(map=maps[at], rank=rank, ssim=alike, share=share, probability=float(curve[deleted]))
 
-    return Explorer(look, picture=pictures, method=[*chosen], stage=slide(blocks), deleted=range(steps + 1),
+    return Explorer(look, picture=pictures, method=list(methods), stage=slide(blocks), deleted=range(steps + 1),
                     wait="computing ...")  # fmt: skip

@@ -116,8 +116,8 @@ class explore_observer(Explorer):
         self.choices = {name: W.Button(description=name, layout={"width": "auto"}) for name in cue.cue_categories()}
         super().__init__(self.state, observer=W.Text(value=observer, continuous_update=False))
         grid = W.GridBox(list(self.choices.values()), layout=W.Layout(grid_template_columns="repeat(4, 120px)"))
-        self.children = [self.children[0], W.HBox([self.start, self.pause, self.bar]), self.note, self.text,
-                         W.HBox([self.trial, grid]), self.pictures, self.tools]  # fmt: skip
+        self.work.children = [self.start, self.pause, self.bar]
+        self.children = [*self.children[:-2], W.HBox([self.trial, grid]), *self.children[-2:]]
         self.start.on_click(lambda _: self.said(self.next))
         self.pause.on_click(lambda _: self.said(self.next, True))
         for name, button in self.choices.items():
@@ -154,8 +154,7 @@ class explore_observer(Explorer):
         head = [] if self.path.exists() else [Answer._fields]
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{seconds:.3f}")])
-        self.answers.append(answer)
-        self.left.pop(0)
+        self.load(self.name)
         self.next()
 
     def state(self, observer: str):
