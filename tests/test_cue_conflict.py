@@ -103,9 +103,9 @@ def test_other_names_are_refused(stem):
 
 
 def test_missing_things_are_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="one folder per category"):
+    with pytest.raises(FileNotFoundError, match="a folder per category"):
         vh.cue_stimuli(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError, match="No stimuli are in"):
+    with pytest.raises(FileNotFoundError, match="No stimuli like"):
         vh.cue_stimuli(tmp_path)
     with pytest.raises(FileNotFoundError, match="shadow.*silhouette"):
         vh.cue_stimuli(condition="shadow")

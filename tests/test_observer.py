@@ -9,13 +9,14 @@ from torch import nn
 import vizhelpers as vh
 from vizhelpers.explore import observer
 from vizhelpers.images import DATA, load_image
+from vizhelpers.methods import cue_conflict as cue
 
 SET = DATA / "cue_conflict"
 
 
 # --- trials and answers ----------------------------------------------------------------------------------------------
 def test_a_trial_is_one_picture_with_its_own_clock():
-    moving = Image.open(io.BytesIO(observer.trial_picture(SET / "original/zebra/zebra1.webp")))
+    moving = Image.open(io.BytesIO(cue.trial_picture(SET / "original/zebra/zebra1.webp")))
     assert moving.n_frames == 4 and moving.info["loop"] == 1
     pictures = []
     for n, milliseconds in enumerate((300, 200, 200, 100)):
@@ -30,7 +31,7 @@ def test_a_trial_is_one_picture_with_its_own_clock():
 
 
 def test_the_mask_is_pink():
-    moving = Image.open(io.BytesIO(observer.trial_picture(SET / "original/zebra/zebra1.webp", seed=3)))
+    moving = Image.open(io.BytesIO(cue.trial_picture(SET / "original/zebra/zebra1.webp", seed=3)))
     moving.seek(2)
     values = np.asarray(moving.convert("RGB"), float)[..., 0]
     power = np.abs(np.fft.fft2(values - values.mean()))
@@ -41,8 +42,8 @@ def test_the_mask_is_pink():
 
 def test_the_order_is_the_observer_s_own_and_balanced():
     stimuli = vh.cue_stimuli()
-    order = observer.trial_order(stimuli, "ada", 54)
-    assert order == observer.trial_order(stimuli, "ada", 54) != observer.trial_order(stimuli, "bob", 54)
+    order = cue.trial_order(stimuli, "ada", 54)
+    assert order == cue.trial_order(stimuli, "ada", 54) != cue.trial_order(stimuli, "bob", 54)
     assert len(set(order)) == 54 and sum(s.shape == s.texture for s in order) == 6
     counts = [sum(s.shape == name != s.texture for s in order) for name in vh.cue_categories()]
     assert set(counts) == {3}
@@ -51,16 +52,16 @@ def test_the_order_is_the_observer_s_own_and_balanced():
 def test_answers_are_read_back_and_pooled(tmp_path):
     for who, said in (("ada", "cat"), ("bob", "dog")):
         lines = [f"{who},{n},cat{n}-dog1.webp,cat,dog,{said},0.812" for n in (1, 2)]
-        (tmp_path / f"{who}.csv").write_text("\n".join([",".join(observer.Answer._fields), *lines]))
+        (tmp_path / f"{who}.csv").write_text("\n".join([",".join(cue.Answer._fields), *lines]))
     found = vh.read_answers(tmp_path)
     assert {who: vh.count_decisions(d).bias for who, d in found.items()} == {"ada": 1.0, "bob": 0.0}
     assert vh.count_decisions(found["ada"] + found["bob"]).bias == 0.5
-    assert observer.load_answers(tmp_path / "ada.csv")[1] == ("ada", 2, "cat2-dog1.webp", "cat", "dog", "cat", 0.812)
+    assert cue.load_answers(tmp_path / "ada.csv")[1] == ("ada", 2, "cat2-dog1.webp", "cat", "dog", "cat", 0.812)
     assert vh.read_answers(tmp_path / "bob.csv").keys() == {"bob"}
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match="columns"):
         vh.read_answers(tmp_path)
-    (tmp_path / "bad.csv").write_text(",".join(observer.Answer._fields) + "\nada,x,f,cat,dog,cat,1\n")
+    (tmp_path / "bad.csv").write_text(",".join(cue.Answer._fields) + "\nada,x,f,cat,dog,cat,1\n")
     with pytest.raises(ValueError, match="damaged"):
         vh.read_answers(tmp_path / "bad.csv")
     with pytest.raises(ValueError, match="letters"):

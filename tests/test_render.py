@@ -1,6 +1,7 @@
 """From numbers to pixels: hand-computed pictures."""
 import io
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -184,14 +185,19 @@ def test_the_marked_map_has_a_frame_and_the_others_are_as_in_the_mosaic():
     row, column = np.nonzero((page != plain).any(-1))
     assert (row.min(), row.max(), column.min(), column.max()) == (57, 112, 57, 112)  # the second row's second map
     assert (page[57, 57:113] == (255, 60, 60)).all() and (page[59:111, 59:111] == plain[59:111, 59:111]).all()
-    assert render.marked_mosaic(torch.rand(8, 150, 100), 0).size == (8 * 35, 51)  # every third value
+    assert render.marked_mosaic(torch.rand(8, 50, 34), 0).size == (8 * 35, 51)
 
 
 def test_curves_as_pixels():
-    a, plain = (render.curve_picture(torch.ones(5), torch.linspace(1, 0, 5), at).astype(int) for at in (1, 3))
-    red = (np.abs(a - (214, 39, 40)).sum(-1) < 20).nonzero()
-    assert a.shape == (224, 260, 3) and (a != plain).any() and 45 < red[0].mean() < 60 and 80 < red[1].mean() < 110
-    assert (np.abs(a - (31, 119, 180)).sum(-1) < 20).sum() > 200
+    """As the trial's explorer draws them, with a red line at the share that the slider means."""
+    x, figures, places = torch.linspace(0, 1, 5), plt.get_fignums(), []
+    for share in (0.25, 0.75):
+        a = render.figure_pixels(lambda ax, share=share: vh.show_curves(x, {"falling": 1 - x}, ax=ax).axvline(
+            share, color="tab:red"), 3.25, 2.8).astype(int)  # fmt: skip
+        blue, red = (a[..., 2] - a[..., 0] > 60).sum(), (a[..., 0] - a[..., 2] > 60).nonzero()[1]
+        assert a.shape == (224, 260, 3) and blue > 100 and len(red) > 100 and np.ptp(red) < 4
+        places.append(red.mean())
+    assert 80 < places[1] - places[0] < 130 and plt.get_fignums() == figures
 
 
 def test_gradient_pictures_put_zero_where_it_belongs_and_keep_the_signs_apart():

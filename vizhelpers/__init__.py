@@ -40,7 +40,7 @@ _TABLE = {
     "methods.style": "classic_names gram style_transfer",
     "methods.style_net": "StyleNet load_style_net style_nets stylise train_style_net",
     "methods.cue_conflict": "PUBLISHED_BIAS PUBLISHED_CONDITIONS category_probabilities condition_accuracy "
-                            "count_decisions cue_categories cue_stimuli shape_bias",
+                            "count_decisions cue_categories cue_stimuli read_answers shape_bias",
     "methods.trust": "energy_inside insertion_deletion pointing_game randomized rank_correlation ssim stages",
     "methods.scoreboard": "bootstrap class_sensitivity evidence sanity_check scoreboard trials",
     "explore.base": "read_provenance",
@@ -48,7 +48,7 @@ _TABLE = {
     "explore.maps": "explore_cam explore_methods explore_relu_rules explore_saliency explore_trust",
     "explore.making": "explore_fooling explore_occlusion explore_style explore_synthesis",
     "explore.embedding": "explore_embedding",
-    "explore.observer": "explore_observer explore_stimuli read_answers",
+    "explore.observer": "explore_observer explore_stimuli",
 }  # fmt: skip
 _HOME = {name: module for module, names in _TABLE.items() for name in names.split()}
 __all__ = sorted(["device", "prepare_torchvision", *_HOME])

@@ -85,16 +85,14 @@ def show_points(points, groups: Sequence[str], *, title="", ax: Axes | None = No
 
 def show_thumbnails(points, thumbs, *, title: str = "", ax: Axes | None = None, side: int = 44) -> Axes:
     """Draw each picture, small, at its point on the map; `side` of each in 1/100 inch of a new figure. Lesson 03."""
-    return _whole(thumbnail_map(points, thumbs, size=1000, side=side), title, ax)
+    picture = thumbnail_map(points, thumbs, size=1000, side=side)
+    return picture_on(axes(ax, 10, 10 + 0.3 * bool(title)), picture, title, 10).axes
 
 
 def show_grid(cells, thumbs, *, title: str = "", ax: Axes | None = None) -> Axes:
     """Draw all pictures in the cells `(N,2)` that `grid(points)` gave: no gaps, neighbours side by side. Lesson 03."""
     side = max(16, 1000 // (int(torch.as_tensor(cells)[:, 1].max()) + 1))
-    return _whole(grid_picture(cells, thumbs, side=side), title, ax)
-
-
-def _whole(picture: np.ndarray, title: str, ax: Axes | None) -> Axes:
+    picture = grid_picture(cells, thumbs, side=side)
     ax = axes(ax, 10, 10 * picture.shape[0] / picture.shape[1] + 0.3 * bool(title))
     return picture_on(ax, picture, title, 10).axes
 

@@ -17,10 +17,8 @@ CAFFE_MEAN_BGR = (103.939, 116.779, 123.68)
 CONVOLUTIONS = ("alexnet", "vgg16")  # embedded without their fully connected layers
 SIN_URL = ("https://bitbucket.org/robert_geirhos/texture-vs-shape-pretrained-models/raw/"
            "6f41d2e86fc60566f78de64ecff35cc61eb6436f/resnet50_train_60_epochs-c8e5653e.pth.tar")  # fmt: skip
-LITE0_STAGES = (  # widen, channels out, blocks, kernel, stride of the first block
-    (1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2),
-    (6, 112, 3, 5, 1), (6, 192, 4, 5, 2), (6, 320, 1, 3, 1),
-)  # fmt: skip
+LITE0_STAGES = ((1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1),
+                (6, 192, 4, 5, 2), (6, 320, 1, 3, 1))  # widen, channels, blocks, kernel, first stride  # fmt: skip
 
 
 def load_model(name: str = "squeezenet1_1", *, weights: str = "auto", device=None) -> nn.Module:
@@ -91,9 +89,8 @@ def _official(name: str, weights: str) -> tuple[nn.Module, dict]:
     with mock.patch.object(official, "get_state_dict", lambda **_: state):  # from our cache, checked
         net = torchvision.models.get_model(name, weights=official)  # torchvision knows what is special about each net
     how = official.transforms()
-    return net, dict(weights=f"torchvision's official {weights}", mean=tuple(how.mean), std=tuple(how.std),
-                     input_size=how.crop_size[0], resize_size=how.resize_size[0],
-                     interpolation=how.interpolation.value)  # fmt: skip
+    sizes = dict(input_size=how.crop_size[0], resize_size=how.resize_size[0], interpolation=how.interpolation.value)
+    return net, dict(weights=f"torchvision's official {weights}", mean=tuple(how.mean), std=tuple(how.std), **sizes)
 
 
 def _conv(ins: int, outs: int, kernel: int = 1, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Sequential:

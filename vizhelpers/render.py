@@ -137,8 +137,7 @@ def _in_rows(tiles: np.ndarray, columns: int, gap: int, ground: int) -> np.ndarr
 
 
 def marked_mosaic(maps: Tensor, chosen: int) -> Image.Image:
-    """`mosaic` of maps `(N,h,w)` in viridis, each about 56 pixels wide, with a red frame around one of them."""
-    maps = avg_pool2d(maps[None], -(-max(maps.shape[1:]) // 64), ceil_mode=True)[0]  # of at most 64 values a side
+    """`mosaic` of small maps `(N,h,w)` in viridis, each about 56 pixels wide, with a red frame around one of them."""
     scale = max(1, 56 // max(maps.shape[1:]))
     height, width = (n * scale + 1 for n in maps.shape[1:])
     page = Image.fromarray(mosaic(maps, scale=scale).clip(max=254))
@@ -206,18 +205,6 @@ def figure_pixels(draw: Callable, width: float, height: float) -> np.ndarray:
     draw(canvas.figure.subplots())
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def curve_picture(other, curve, at: int) -> np.ndarray:
-    """Two curves over the share of the pixels deleted, uint8 `(224, 260, 3)`: grey, blue with a dot at step `at`."""
-    def draw(ax):
-        share = np.linspace(0, 1, len(curve))
-        ax.plot(share, numbers(other), color="0.67", linewidth=2)
-        ax.plot(share, numbers(curve), color="tab:blue", linewidth=2)
-        ax.plot(share[at], float(curve[at]), "o", color="tab:red", clip_on=False)
-        ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], xlabel="share of the pixels deleted")
-        ax.spines[["top", "right"]].set_visible(False)
-    return figure_pixels(draw, 3.25, 2.8)
 
 
 def to_png(picture: Drawable) -> bytes:

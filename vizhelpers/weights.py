@@ -36,8 +36,6 @@ from torch import Tensor
 from .device import table, warn
 
 Record = namedtuple("Record", "about requirement archive pin member sha256 size")  # pin: the archive's sha256
-
-
 EMBEDDED = {row.pop("net"): Record(**row) for row in table(Path(__file__).with_name("embedded.csv"))}
 
 

@@ -10,7 +10,7 @@ import pytest
 from labdriver import SCREENSHOTS
 from PIL import Image
 
-from vizhelpers.explore.observer import load_answers
+from vizhelpers.methods.cue_conflict import load_answers
 
 NOTEBOOK = "experiment.ipynb"
 TRIALS = 9

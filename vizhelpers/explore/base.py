@@ -33,7 +33,7 @@ from ..render import coloured, draw_box, overlay, row, strongest, to_picture, to
 from ..targets import Neuron, categories, class_index, has_classes, predict
 
 # A readout and a drop-down as wide as what they say, and a place for errors that the page does not jump at.
-STYLE = """<style>.vizhelpers-explorer .widget-readout {max-width: none; width: auto; white-space: nowrap}
+STYLE = """<style>.vizhelpers-explorer .widget-readout {flex: none; max-width: none; width: auto; white-space: nowrap}
 .vizhelpers-explorer .widget-dropdown, .vizhelpers-explorer .widget-text {width: auto; min-width: 300px}</style>"""
 OWN = ("layer", "channel")  # controls that each of several nets has for itself
 LIVE: WeakSet["Explorer"] = WeakSet()
@@ -523,6 +523,8 @@ class Classes(W.Dropdown):
     def take(self, wanted):
         """A class or channel, also by its words, as one that may be chosen."""
         if self.layer:
+            if not isinstance(wanted, Neuron) and not str(wanted).isdigit():
+                raise ValueError(f"{wanted!r} is no number: this net has no classes, but channels of {self.layer}.")
             target = wanted if isinstance(wanted, Neuron) else Neuron(self.layer, int(wanted))
             label = f"{target.layer} channel {target.channel}"
         else:

@@ -5,6 +5,7 @@ from functools import cache, lru_cache
 import torch
 from PIL import Image, ImageOps
 from torch import nn
+from torch.nn.functional import avg_pool2d
 
 from .. import render
 from ..device import device_of, quiet
@@ -23,8 +24,7 @@ def explore_predictions(model: nn.Module, images) -> Explorer:
     pictures = Pictures(images, model)
 
     def look(picture):
-        found, small = predict(model, pictures(picture)), pictures.images[picture].copy()
-        small.thumbnail((360, 300))
+        found, small = predict(model, pictures(picture)), ImageOps.contain(pictures.images[picture], (360, 300))
         bars = render.probability_bars([p.label for p in found], [p.probability for p in found])
         shown = {picture: small, "the five most probable classes": bars}
         return f"{picture}: {found[0].label} {found[0].probability:.1%}", shown, {"predictions": found}
@@ -75,11 +75,13 @@ def explore_features(model: nn.Module | Mapping[str, nn.Module], images, *, laye
     def known(picture):
         with evaluating(model), torch.no_grad(), capture(model, *layers) as acts:
             model(pictures(picture))
-        return {layer: acts.maps(layer)[0].float().cpu() for layer in layers}
+        maps = {layer: acts.maps(layer)[0].float().cpu() for layer in layers}
+        return {layer: (a, avg_pool2d(a.relu()[None], -(-max(a.shape[1:]) // 64), ceil_mode=True)[0])
+                for layer, a in maps.items()}  # tiles of what the next layer gets, at most 64 a side  # fmt: skip
 
     def look(picture, layer, channel):
-        maps, first = known(picture)[layer], channel // 64 * 64
-        a, page = maps[channel], maps[first : first + 64].relu()  # what the next layer mostly gets
+        (maps, tiles), first = known(picture)[layer], channel // 64 * 64
+        a, page = maps[channel], tiles[first : first + 64]
         text = (f"{layer}, channel {channel}: map {a.shape[0]}x{a.shape[1]}, strongest {float(a.max()):.2f}, "
                 f"mean {float(a.mean()):.2f}")  # fmt: skip
         words = f"channels {first} to {first + len(page) - 1}, each on its own scale from 0 up"
@@ -87,7 +89,7 @@ def explore_features(model: nn.Module | Mapping[str, nn.Module], images, *, laye
         return text, {f"channel {channel} over {picture}": laid(a, seen(picture)), words: mosaic}, {"map": a}
 
     return Explorer(look, picture=pictures, layer=slide(layers),
-                    channel=slide(lambda picture, layer: (range(len(known(picture)[layer])), None)))  # fmt: skip
+                    channel=slide(lambda picture, layer: (range(len(known(picture)[layer][0])), None)))  # fmt: skip
 
 
 def _strongest(model, x, layers, count, maxima, start, slow, progress):

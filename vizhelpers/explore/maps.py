@@ -13,7 +13,8 @@ from ..methods.cam import cam, map_layers, plus_plus_weights, why_empty
 from ..methods.gradients import deconvnet_gradient, gradient, guided_backprop, path, smoothgrad
 from ..methods.scoreboard import METHODS, laboratory, sanity_check
 from ..methods.trust import insertion_deletion, pixel_order, stages
-from ..render import coloured, curve_picture, gradient_picture, sheet, strongest, titled, to_picture
+from ..render import coloured, figure_pixels, gradient_picture, sheet, strongest, titled, to_picture
+from ..show import show_curves
 from ..targets import Neuron, categories, differentiable, has_classes, layer_names, predict, score, settled
 from .base import Classes, Explorer, Map, Pictures, explores, laid, slide, tinted
 
@@ -155,8 +156,7 @@ def explore_methods(model: nn.Module | Mapping[str, nn.Module], image) -> Explor
         shown = {"red for, blue against": Map(shares, top, lambda top: sheet([*tiles(top)], columns=4))}
         return f"{asked.label}{missing}", shown, {"raw": raw, "maps": maps, "reasons": reasons}
 
-    return Explorer(look, picture=pictures, target=asked,
-                    scale=["each its own", "one for all"], wait="computing ...")  # fmt: skip
+    return Explorer(look, picture=pictures, target=asked, scale=["each its own", "one for all"], wait="computing ...")
 
 
 @explores
@@ -179,19 +179,19 @@ def explore_trust(model: nn.Module, image, target=None, *, methods=None, steps: 
     def look(picture, method, stage, deleted):
         x, at, (found, curves, order) = pictures(picture), blocks.index(stage), tried(picture, method)
         (curve, other), share = curves.deletion.cpu(), float(curves.fraction[deleted])
-        rank, alike, weights = 1.0, 1.0, "trained net"
-        if at:
-            rank, alike = float(found.rank[at - 1, 0]), float(found.ssim[at - 1, 0])
-            weights = f"random from the top down to {stage}"
+        rank, alike = ([1.0, *part[:, 0].tolist()][at] for part in (found.rank, found.ssim))
+        weights = f"random from the top down to {stage}" if at else "trained net"
         shown = torch.where((order < round(share * order[0].numel()))[:, None], 0.0, x)
         text = (f"{categories(model)[asked(picture)]} | {method} | {weights}: rank correlation {rank:.2f}, SSIM "
                 f"{alike:.2f} | {share:.0%} deleted: {float(curve[deleted]):.1%} (random order "
                 f"{float(other[deleted]):.1%})")  # fmt: skip
         maps = found.maps[:, 0].cpu()
+        lines = {"in a random order": other, "the map's highest first": curve}
         pages = {"the trained net's map": tinted(maps[0].abs(), side=224),
                  "the map at this stage": tinted(maps[at].abs(), side=224),
                  "without the trained map's highest pixels": to_picture(to_display(shown, model), side=224),
-                 "probability (grey: random order)": curve_picture(other, curve, deleted)}
+                 "probability over the share of the pixels deleted": figure_pixels(
+                     lambda ax: show_curves(curves.fraction, lines, ax=ax).axvline(share, color="tab:red"), 3.25, 2.8)}
         return text, pages, dict(map=maps[at], rank=rank, ssim=alike, share=share, probability=float(curve[deleted]))
 
     return Explorer(look, picture=pictures, method=list(methods), stage=slide(blocks), deleted=range(steps + 1),

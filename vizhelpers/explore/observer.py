@@ -3,16 +3,11 @@ import csv
 import io
 import math
 import re
-import zlib
-from collections import defaultdict, namedtuple
-from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 from time import perf_counter
 
 import ipywidgets as W
-import numpy as np
-from PIL import Image, ImageDraw, ImageSequence
+from PIL import Image, ImageSequence
 
 from ..figures import show_shape_bias
 from ..images import load_image, to_input
@@ -22,15 +17,12 @@ from ..targets import predict
 from .base import Explorer, by_name, private
 
 SIDE = 280  # of a stimulus on the page, in pixels
-GREY = (128, 128, 128)
-FIXATION, SHOWN, MASKED = 300, 200, 200  # milliseconds, as in the paper's laboratory
-Answer = namedtuple("Answer", "observer trial file shape texture answer seconds")  # seconds: from sending to the click
 
 
 def explore_stimuli(models: dict) -> Explorer:
     """Choose a shape and a texture, see the stimulus and what each net (name -> classifier) makes of it. Lesson 12.
     `.result` is `(shape, texture, stimulus, decisions, outside)`, `outside` the probability outside the categories."""
-    models = {str(name): private(net) for name, net in by_name(models).items()}
+    models = {name: private(net) for name, net in by_name(models).items()}
     by_pair, categories = {(s.shape, s.texture): s for s in cue.cue_stimuli()}, cue.cue_categories()
     names = list(categories)
 
@@ -51,54 +43,6 @@ def explore_stimuli(models: dict) -> Explorer:
         return "\n".join(lines), shown, {"stimulus": stimulus, "decisions": decisions, "outside": outside}
 
     return Explorer(look, nets=models, shape=names, texture=W.Dropdown(options=names, value=names[1]))
-
-
-def load_answers(path: str | Path) -> list[Answer]:
-    rows = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
-    try:
-        found = [Answer(*(row[column] for column in Answer._fields)) for row in rows]
-        return [a._replace(trial=int(a.trial), seconds=float(a.seconds)) for a in found]
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{str(path)!r} is damaged or has not the columns {', '.join(Answer._fields)}.") from None
-
-
-def read_answers(source: str | Path) -> dict[str, list[cue.Decision]]:
-    """What `explore_observer` saved in a file or a folder: observer -> decisions, for `count_decisions`. Lesson 12."""
-    paths = sorted(Path(source).glob("*.csv")) if Path(source).is_dir() else [source]
-    if not paths:
-        raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
-    found = defaultdict(list)
-    for answer in (answer for path in paths for answer in load_answers(path)):
-        found[answer.observer].append(cue.Decision(*answer[3:6]))
-    return dict(found)
-
-
-def trial_order(stimuli: Sequence[cue.Stimulus], observer: str, trials: int) -> list[cue.Stimulus]:
-    """An observer's trials, in an order that his name decides, every category about as often, one in nine plain."""
-    rng, turn = np.random.default_rng(zlib.crc32(observer.encode())), defaultdict(count)
-    shuffled = [stimuli[n] for n in rng.permutation(len(stimuli))]
-    plain = [s for s in shuffled if s.shape == s.texture][: trials // 9]
-    conflict = sorted((s for s in shuffled if s.shape != s.texture), key=lambda s: next(turn[s.shape]))
-    chosen = conflict[: trials - len(plain)] + plain
-    return [chosen[n] for n in rng.permutation(len(chosen))]
-
-
-def trial_picture(image, seed: int = 0) -> bytes:
-    """A trial as one animated PNG that plays once, so that the browser keeps the time, not the kernel: fixation cross,
-    stimulus, a mask of noise whose amplitude falls with frequency, as in photographs, grey."""
-    stimulus = load_image(image)
-    grey = Image.new("RGB", stimulus.size, GREY)
-    cross, m = grey.copy(), stimulus.width // 2
-    ImageDraw.Draw(cross).rectangle((m - 10, m - 1, m + 10, m + 1), "black")
-    ImageDraw.Draw(cross).rectangle((m - 1, m - 10, m + 1, m + 10), "black")
-    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(stimulus.width)] * 2))
-    frequency[0, 0] = np.inf
-    noise = np.random.default_rng(seed).standard_normal(frequency.shape)
-    values = np.fft.ifft2(np.fft.fft2(noise) / frequency).real
-    mask = Image.fromarray((128 + 50 * values / values.std()).clip(0, 255).astype(np.uint8)).convert("RGB")
-    buffer, times = io.BytesIO(), [FIXATION, SHOWN, MASKED, 100]
-    cross.save(buffer, "PNG", save_all=True, append_images=[stimulus, mask, grey], duration=times, loop=1)
-    return buffer.getvalue()
 
 
 class explore_observer(Explorer):
@@ -127,8 +71,8 @@ class explore_observer(Explorer):
         """The observer's trials, without those that his file already answers."""
         if not re.fullmatch(r"[\w-]{1,40}", observer):
             raise ValueError(f"An observer's name has letters, digits, - and _ only, at most 40, unlike {observer!r}.")
-        path, order = self.folder / f"{observer}.csv", trial_order(cue.cue_stimuli(), observer, self.trials)
-        found = {a.file: a for a in (load_answers(path) if path.exists() else [])}
+        path, order = self.folder / f"{observer}.csv", cue.trial_order(cue.cue_stimuli(), observer, self.trials)
+        found = {a.file: a for a in (cue.load_answers(path) if path.exists() else [])}
         self.name, self.path, self.order, self.current = observer, path, order, None
         self.answers = [found[s.path.name] for s in order if s.path.name in found]
         self.left = [s for s in order if s.path.name not in found]
@@ -138,20 +82,20 @@ class explore_observer(Explorer):
         self.current = None if pause or not self.left else self.left[0]
         self.draw()
         if self.current:
-            self.trial.value = trial_picture(self.current.path, seed=len(self.answers))
+            self.trial.value = cue.trial_picture(self.current.path, seed=len(self.answers))
             self.sent = perf_counter()
 
     def choose(self, category: str) -> None:
         if self.current is None:
             return
         seconds = perf_counter() - self.sent
-        if seconds < FIXATION / 1000:
+        if seconds < cue.FIXATION / 1000:
             self.text.value = "That was before the picture came: wait for it."
             return
         path, *cues = self.current
-        answer = Answer(self.name, len(self.answers) + 1, path.name, *cues, category, seconds)
+        answer = cue.Answer(self.name, len(self.answers) + 1, path.name, *cues, category, seconds)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        head = [] if self.path.exists() else [Answer._fields]
+        head = [] if self.path.exists() else [cue.Answer._fields]
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([*head, answer._replace(seconds=f"{seconds:.3f}")])
         self.load(self.name)
@@ -176,11 +120,11 @@ class explore_observer(Explorer):
             said += "Shape bias {:.0%}, 95 % interval {:.0%} to {:.0%} ".format(bias.bias, *bias.ci95)
             said += f"({bias.shape} shape, {bias.texture} texture, {bias.other} neither). "
         else:
-            said += (f"A cross for {FIXATION} ms, an object for {SHOWN} ms, noise for {MASKED} ms, then click what the "
-                     f"object was. Every answer starts the next trial. Press {self.start.description}. ")  # fmt: skip
+            said += (f"A cross for {cue.FIXATION} ms, an object for {cue.SHOWN} ms, noise for {cue.MASKED} ms, then "
+                     f"click what the object was. Every answer starts the next trial. Press {self.start.description}. ")
         if not math.isnan(bias.no_conflict):
             said += f"Without a conflict {bias.no_conflict:.0%} right. "
-        self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), GREY))
+        self.trial.value = to_png(Image.new("RGB", (SIDE, SIDE), cue.GREY))
         classes = {name for one in found.values() for name in one.per_class}
         self.chart = (figure_pixels(lambda ax: show_shape_bias(found, ax=ax), 8.0, 0.27 * len(classes) + 1.2)
                       if found else Image.new("RGB", (24, 24), "white"))  # fmt: skip
@@ -188,6 +132,6 @@ class explore_observer(Explorer):
 
     def still(self) -> Image.Image:
         trial = next(s for s in self.order if s.shape != s.texture)
-        film = Image.open(io.BytesIO(trial_picture(trial.path)))
+        film = Image.open(io.BytesIO(cue.trial_picture(trial.path)))
         frames = [to_picture(frame, 150) for frame in ImageSequence.Iterator(film)]
         return row([*frames, self.chart])

@@ -22,11 +22,9 @@ def _anatomy(model: nn.Module, x: Tensor) -> tuple[list[str], str | None, bool]:
     if _known.get(model, ("",))[0] != key:
         with torch.no_grad(), evaluating(model), capture(model, *modules) as acts:
             model(x[:1])
-        layers = [
-            name for name, outs in acts.calls.items()
-            if len(outs) == 1 and isinstance(outs[0], Tensor) and outs[0].dim() == 4 and max(outs[0].shape[2:]) > 1
-            and type(modules[name]) not in _NO_LAYERS_OF_THEIR_OWN and "Pool" not in type(modules[name]).__name__
-        ]  # fmt: skip
+        layers = [name for name, (out, *more) in acts.calls.items() if not more and isinstance(out, Tensor)
+                  and out.dim() == 4 and max(out.shape[2:]) > 1 and "Pool" not in type(modules[name]).__name__
+                  and type(modules[name]) not in _NO_LAYERS_OF_THEIR_OWN]  # fmt: skip
         heads = [name for name in acts.calls if isinstance(modules[name], (nn.Linear, nn.Conv2d))]
         tokens = any(isinstance(outs[0], Tensor) and outs[0].dim() == 3 for outs in acts.calls.values())
         _known[model] = key, (layers, [None, *heads][-1], tokens)

@@ -1,11 +1,16 @@
-"""Texture or shape: stimuli, decisions among categories, shape bias with its interval, accuracies (lesson 12)."""
+"""Texture or shape: stimuli, decisions among categories, shape bias, accuracies; people as observers (lesson 12)."""
+import io
 import math
 import re
-from collections import Counter, namedtuple
+import zlib
+from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from ..device import device_of, in_batches, table, warn
@@ -17,7 +22,9 @@ Categories = Mapping[str, Sequence[int]]
 Stimulus = namedtuple("Stimulus", "path shape texture")  # one word for both where its cues do not conflict
 Decision = namedtuple("Decision", "shape texture answer")  # what somebody, net or human, answered to one stimulus
 ShapeBias = namedtuple("ShapeBias", "shape texture other bias per_class ci95 rate no_conflict outside decisions")
-
+Answer = namedtuple("Answer", "observer trial file shape texture answer seconds")  # seconds: from sending to the click
+FIXATION, SHOWN, MASKED = 300, 200, 200  # milliseconds of an observer's trial, as in the paper's laboratory
+GREY = (128, 128, 128)
 
 _published = table(DATA / "cue_conflict" / "published.csv")  # people and nets on the authors' stimuli
 PUBLISHED_BIAS = {row["observer"]: float(row["conflict"]) for row in _published}
@@ -45,9 +52,8 @@ def cue_stimuli(folder: str | Path | None = None, condition: str = "conflict") -
     folder = DATA / "cue_conflict" / condition if folder is None else Path(folder)
     files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in (".png", ".webp", ".jpg", ".jpeg"))
     if not files:
-        raise FileNotFoundError(f"No stimuli are in {str(folder)!r}: there is one folder per category, with files like "
-                                "cat/cat7-elephant1.png; the embedded set has the conditions conflict, "
-                                f"{', '.join(CONDITIONS)}.")  # fmt: skip
+        raise FileNotFoundError(f"No stimuli like cat/cat7-elephant1.png, a folder per category, in {str(folder)!r};"
+                                f" the embedded set has the conditions conflict, {', '.join(CONDITIONS)}.")  # fmt: skip
     return [Stimulus(path, *parse_stimulus(path.stem)) for path in files]
 
 
@@ -145,3 +151,50 @@ def condition_accuracy(model: nn.Module, *, progress: bool = False) -> dict[str,
     """The share of right decisions in each condition of the embedded set: original, ..., texture -> 0..1. Lesson 12."""
     decided = {c: decide(model, cue_stimuli(condition=c), cue_categories(), progress)[0] for c in CONDITIONS}
     return {condition: count_decisions(decisions).no_conflict for condition, decisions in decided.items()}
+
+
+def load_answers(path: str | Path) -> list[Answer]:
+    try:
+        found = [Answer(*(row[column] for column in Answer._fields)) for row in table(Path(path))]
+        return [a._replace(trial=int(a.trial), seconds=float(a.seconds)) for a in found]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{str(path)!r} is damaged or has not the columns {', '.join(Answer._fields)}.") from None
+
+
+def read_answers(source: str | Path) -> dict[str, list[Decision]]:
+    """What `explore_observer` saved in a file or a folder: observer -> decisions, for `count_decisions`. Lesson 12."""
+    paths = sorted(Path(source).glob("*.csv")) if Path(source).is_dir() else [source]
+    if not paths:
+        raise FileNotFoundError(f"There are no answers in {str(source)!r}: it should hold CSV files of the experiment.")
+    found = defaultdict(list)
+    for answer in (answer for path in paths for answer in load_answers(path)):
+        found[answer.observer].append(Decision(*answer[3:6]))
+    return dict(found)
+
+
+def trial_order(stimuli: Sequence[Stimulus], observer: str, trials: int) -> list[Stimulus]:
+    """An observer's trials, in an order that his name decides, every category about as often, one in nine plain."""
+    rng, turn = np.random.default_rng(zlib.crc32(observer.encode())), defaultdict(count)
+    shuffled = [stimuli[n] for n in rng.permutation(len(stimuli))]
+    plain = [s for s in shuffled if s.shape == s.texture][: trials // 9]
+    conflict = sorted((s for s in shuffled if s.shape != s.texture), key=lambda s: next(turn[s.shape]))
+    chosen = conflict[: trials - len(plain)] + plain
+    return [chosen[n] for n in rng.permutation(len(chosen))]
+
+
+def trial_picture(image, seed: int = 0) -> bytes:
+    """A trial as one animated PNG that plays once, so that the browser keeps the time, not the kernel: fixation cross,
+    stimulus, a mask of noise whose amplitude falls with frequency, as in photographs, grey."""
+    stimulus = load_image(image)
+    grey = Image.new("RGB", stimulus.size, GREY)
+    cross, m = grey.copy(), stimulus.width // 2
+    ImageDraw.Draw(cross).rectangle((m - 10, m - 1, m + 10, m + 1), "black")
+    ImageDraw.Draw(cross).rectangle((m - 1, m - 10, m + 1, m + 10), "black")
+    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(stimulus.width)] * 2))
+    frequency[0, 0] = np.inf
+    noise = np.random.default_rng(seed).standard_normal(frequency.shape)
+    values = np.fft.ifft2(np.fft.fft2(noise) / frequency).real
+    mask = Image.fromarray((128 + 50 * values / values.std()).clip(0, 255).astype(np.uint8)).convert("RGB")
+    buffer, times = io.BytesIO(), [FIXATION, SHOWN, MASKED, 100]
+    cross.save(buffer, "PNG", save_all=True, append_images=[stimulus, mask, grey], duration=times, loop=1)
+    return buffer.getvalue()

@@ -13,7 +13,7 @@ from ..device import batch_for, in_batches, stoppable, warn
 from ..images import black, load_image
 from ..targets import Target, differentiable, gradient_of, of_rows, score, score_and_gradient, settled
 
-USUAL = "every path to the target passes a ReLU that is off"
+USUAL = "every path to the target passes a ReLU that is off, or a weight of 0"
 PathPoint = namedtuple("PathPoint", "share score attributed")
 
 
@@ -166,10 +166,10 @@ class relu_rule(TorchFunctionMode):
     With a the ReLU's output and g the gradient from above: "gradient" g*[a>0], "deconvnet" g*[g>0], "guided"
     g*[a>0]*[g>0]. ReLUs are caught as functions while they run: functional, in-place and shared ones are covered; one
     written as `clamp` or `where`, or in TorchScript, is not: compare `.count`. Springenberg et al. 2015; lesson 07."""
-    RELUS = {  # every spelling of a ReLU ends in one of these calls, with or without a dash
-        "relu": ("input", "inplace"), "relu6": ("input", "inplace"),
-        "hardtanh": ("input", "min_val", "max_val", "inplace"), "threshold": ("input", "threshold", "value", "inplace"),
-    }  # fmt: skip
+    # every spelling of a ReLU ends in one of these calls, with or without a dash
+    RELUS = dict(relu=("input", "inplace"), relu6=("input", "inplace"),
+                 hardtanh=("input", "min_val", "max_val", "inplace"),
+                 threshold=("input", "threshold", "value", "inplace"))  # fmt: skip
     OTHERS = frozenset("silu swish gelu elu celu selu leaky_relu prelu rrelu hardswish mish softplus tanh "
                        "softsign log_sigmoid tanhshrink hardshrink softshrink glu".split())  # fmt: skip
 

@@ -38,9 +38,8 @@ class StyleNet(nn.Module):
         self.width, self.blocks = width, blocks
         self.down = nn.ModuleList([_convolution(3, width, 9), _convolution(width, 2 * width, 3, 2),
                                    _convolution(2 * width, 4 * width, 3, 2)])  # fmt: skip
-        self.middle = nn.ModuleList(
-            nn.ModuleDict({name: _convolution(4 * width, 4 * width, 3) for name in ("first", "second")})
-            for _ in range(blocks))  # fmt: skip
+        pairs = [{name: _convolution(4 * width, 4 * width, 3) for name in ("first", "second")} for _ in range(blocks)]
+        self.middle = nn.ModuleList(map(nn.ModuleDict, pairs))
         self.up = nn.ModuleList([_convolution(4 * width, 2 * width, 3), _convolution(2 * width, width, 3)])
         self.last = nn.Sequential(nn.ReflectionPad2d(4), nn.Conv2d(width, 3, 9))
 

@@ -102,14 +102,13 @@ def insertion_deletion(model: nn.Module, x: Tensor, target: Target, maps: Tensor
         raise ValueError(f"fill is a number, a tensor, or 'blurred' with a blur above 0, not {fill!r}, blur {blur}.")
     x, size = x.detach(), tuple(x.shape[2:])
     rank = pixel_order(maps.to(x), size)
-    filled = None if isinstance(fill, str) else torch.as_tensor(fill, dtype=x.dtype, device=x.device).expand_as(x)
-    start = filled
+    start = filled = torch.as_tensor(0.0 if isinstance(fill, str) else fill).to(x).expand_as(x)
     if blur:
         width = 2 * min(round(3 * blur), min(size) - 1) + 1
         # one direction after the other: the same blur, with 2 * width products for a pixel instead of width * width
         wide = x if x.dtype == torch.float64 else x.float()  # in half precision a CPU would take minutes
         start = gaussian_blur(gaussian_blur(wide, [width, 1], blur), [1, width], blur).to(x)
-    filled = start if filled is None else filled
+    filled = start if isinstance(fill, str) else filled
     counts = torch.linspace(0, size[0] * size[1], steps + 1, dtype=torch.float64).round().long().to(x.device)
     old, new = torch.stack([x, start], 1), torch.stack([filled, x], 1)  # of deletion, of insertion
     values = x.new_full((len(x), 2, steps + 1), torch.nan)
