@@ -49,8 +49,8 @@ def test_the_package_is_thin(capsys):
     floors = {name: floor(name) for name in FILES}
     longest = max(len(text.splitlines()) for _, text in docstrings())
     with capsys.disabled():
-        print(f"\nvizhelpers: {lines} lines, {explore} of them in explore, in {len(FILES)} files on {max(floors.values())} floors, 0 circles; "
-              f"longest docstring {longest} lines")  # fmt: skip
+        print(f"\nvizhelpers: {lines} lines, {explore} of them in explore, in {len(FILES)} files on "
+              f"{max(floors.values())} floors, 0 circles; longest docstring {longest} lines")  # fmt: skip
         for number in range(1, max(floors.values()) + 1):
             print(f"  floor {number}:", *sorted(name for name in FILES if floors[name] == number))
     assert lines <= MOST_LINES and explore <= MOST_IN_EXPLORE and len(FILES) <= MOST_FILES
