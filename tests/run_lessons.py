@@ -30,9 +30,11 @@ from nbconvert import HTMLExporter
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT = 600  # seconds: generous, these are no tests
-# Resident memory at its peak in GB, which macOS counts in bytes, Linux in KB.
-PEAK = """import resource, sys
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6))"""
+# Resident memory at its peak in GB; getrusage, which macOS has, begins on Linux with what the parent held.
+PEAK = """import pathlib, re, resource
+status = pathlib.Path("/proc/self/status")
+print(int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) / 1e6 if status.exists()
+      else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9)"""
 PICTURE = re.compile(r'(<img\b[^>]*\bsrc=")(?!data:|https?:)([^"]+)(")')  # a link relative to the lesson
 FORMULA = re.compile(r"\$[^\s$][^$]*\$|\\[(\[]|\\begin\{")
 
