@@ -66,7 +66,7 @@ lab-setup: $(VENV)/.stamp-lab-$(KEY) weights ## the set-up of make lab alone
 # process uses the time in which the others wait for a browser or a kernel.
 test: test-setup browser ## set up what is missing and run every test
 	@failed=0; $(PY) -m ruff check . || failed=1; \
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=180 notebooks tests $(PYTEST_ARGS) || failed=1; \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=180 notebooks tests $(PYTEST_ARGS) || failed=1; \
 	exit $$failed
 
 test-setup: $(VENV)/.stamp-test-$(KEY) weights ## the set-up of make test alone

@@ -1,8 +1,6 @@
 """Lesson 12's forced choice in a real browser: clicks are answers, answers are in the file, a re-run goes on."""
 
 import io
-import os
-import shutil
 
 import labdriver
 import numpy as np
@@ -22,14 +20,13 @@ vh.explore_observer(nets, observer="browser", trials={TRIALS})"""
 pytestmark = labdriver.needs_browser
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """A page on a throw-away JupyterLab with one notebook, the experiment; page.folder is where it writes."""
-    folder = tmp_path_factory.mktemp("lab")
-    labdriver.write_notebook(folder / NOTEBOOK, [CELL])
-    with labdriver.page_on(folder, NOTEBOOK, "jupyterlab12.log") as page:
-        yield page
-    shutil.rmtree(folder, ignore_errors=os.name == "nt")
+@pytest.fixture
+def page(open_page):
+    """A page with one notebook, the experiment; page.folder is where it writes."""
+    labdriver.write_notebook(open_page.folder / NOTEBOOK, [CELL])
+    page = open_page(NOTEBOOK)
+    yield page
+    page.close()
 
 
 def experiment(page):

@@ -15,14 +15,14 @@ RUN_ALL = 300_000  # ms: it takes a quarter of a minute alone, and shares two co
 pytestmark = labdriver.needs_browser
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    """A page on a throw-away JupyterLab that shows copies of the lessons; see labdriver.page_on."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    os.symlink(ROOT / "data", folder / "data")  # lessons may show a picture by its relative link
-    with labdriver.page_on(folder, f"notebooks/{LESSON}", "jupyterlab.log") as page:
-        yield page
+@pytest.fixture
+def page(open_page):
+    """A page that shows a copy of the lesson."""
+    shutil.copytree(ROOT / "notebooks", open_page.folder / "notebooks")
+    os.symlink(ROOT / "data", open_page.folder / "data")  # lessons may show a picture by its relative link
+    page = open_page(f"notebooks/{LESSON}")
+    yield page
+    page.close()
 
 
 def test_lesson_runs_and_the_slider_moves_the_picture(page):

@@ -1,0 +1,17 @@
+"""One JupyterLab and one Chromium for all tests of this folder, which run in one process."""
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import labdriver  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def open_page(tmp_path_factory):
+    """What opens a page with a notebook of the server's folder, `open_page.folder`; see labdriver.pages_on."""
+    folder = tmp_path_factory.mktemp("lab")
+    with labdriver.pages_on(folder, "jupyterlab.log") as open_page:
+        open_page.folder = folder
+        yield open_page
