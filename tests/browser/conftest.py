@@ -1,4 +1,4 @@
-"""One JupyterLab and one Chromium for all tests of this folder, which run in one process."""
+"""A JupyterLab and a Chromium for each file of this folder; all run in one process (tests/conftest.py)."""
 import sys
 from pathlib import Path
 
@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import labdriver  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # gone before other tests: playwright keeps an event loop running
 def open_page(tmp_path_factory):
     """What opens a page with a notebook of the server's folder, `open_page.folder`; see labdriver.pages_on."""
     folder = tmp_path_factory.mktemp("lab")
