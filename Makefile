@@ -62,11 +62,10 @@ lab: lab-setup ## set up what is missing and open the lessons in JupyterLab
 
 lab-setup: $(VENV)/.stamp-lab-$(KEY) weights ## the set-up of make lab alone
 
-# One thread each: two test processes with two torch threads each need 1.5 to 2 times as long on two cores. A third
-# process uses the time in which the others wait for a browser or a kernel.
+# One thread each: two test processes with two torch threads each need 1.5 to 2 times as long on two cores.
 test: test-setup browser ## set up what is missing and run every test
 	@failed=0; $(PY) -m ruff check . || failed=1; \
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=180 notebooks tests $(PYTEST_ARGS) || failed=1; \
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=180 notebooks tests $(PYTEST_ARGS) || failed=1; \
 	exit $$failed
 
 test-setup: $(VENV)/.stamp-test-$(KEY) weights ## the set-up of make test alone

@@ -20,17 +20,17 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """What takes long comes first, so that no worker is left alone with it at the end: the browser, the lessons from
-    the last, the tests that run lessons or every method on every net. (`--no-loadscope-reorder` keeps this order.) The
-    tests of a file run in one process, and all that drive the browser in the same one: `--dist loadgroup`."""
+    """What takes long comes first, so that no worker is left alone with it at the end: the explorers in a browser, the
+    lessons from the last, the tests that run lessons or every method on every net. Other browser tests stand among the
+    lessons: all at once they would wait for each other. (`--no-loadscope-reorder` keeps this order.)"""
+    among = {"test_cue_conflict_experiment": -0x12, "test_lesson_in_browser": -0x07}
 
     def turn(item):
         path = item.path
         if path.suffix == ".ipynb":
             return 1, -int(path.name[:2], 16)  # A4 is a number, too
+        if path.stem in among:
+            return 1, among[path.stem]
         return 0 if path.parent.name == "browser" else 2 if path.stem in ("test_rules", "test_exercises") else 3, 0
 
     items.sort(key=turn)
-    for item in items:
-        file = item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group("browser" if item.path.parent.name == "browser" else file))

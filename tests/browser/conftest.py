@@ -1,4 +1,4 @@
-"""A JupyterLab and a Chromium for each file of this folder; all run in one process (tests/conftest.py)."""
+"""A JupyterLab and a Chromium for each file of this folder."""
 import sys
 from pathlib import Path
 
