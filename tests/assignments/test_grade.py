@@ -239,7 +239,7 @@ def graded(build, released):
     """One hand-in of each assignment, each of another hard kind, graded as `make grade` does: what is printed."""
     designed = {name: kinds.make(kind, name, released[name], build / "in" / "ida" / f"{name}.ipynb")
                 for name, kind in HARD.items()}  # fmt: skip
-    command = [sys.executable, str(grade.ROOT / "tests" / "grade.py"), "grade", str(build / "in"), "--cell", "12"]
+    command = [sys.executable, str(grade.ROOT / "tests" / "grade.py"), "grade", str(build / "in"), "--cell", "6"]
     done = subprocess.run(command, env=os.environ | {"GRADE_BUILD": str(build)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return designed, done.stdout
