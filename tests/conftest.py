@@ -20,17 +20,12 @@ def root() -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """What takes long comes first, so that no worker is left alone with it at the end: the explorers in a browser, the
-    lessons from the last, the tests that run lessons or every method on every net. Other browser tests stand among the
-    lessons: all at once they would wait for each other. (`--no-loadscope-reorder` keeps this order.)"""
-    among = {"test_cue_conflict_experiment": -0x12, "test_lesson_in_browser": -0x07}
+    """What takes long comes first, so that no worker is left alone with it at the end: the lessons from the last, the
+    tests that run lessons or every method on every net. (`--no-loadscope-reorder` keeps this order.)"""
 
     def turn(item):
-        path = item.path
-        if path.suffix == ".ipynb":
-            return 1, -int(path.name[:2], 16)  # A4 is a number, too
-        if path.stem == "test_lessons":
-            return 1, -0x09
-        return 0 if path.parent.name == "browser" else 2 if path.stem in ("test_rules", "test_exercises") else 3, 0
+        if item.path.suffix == ".ipynb":
+            return 0, -int(item.path.name[:2], 16)  # A4 is a number, too
+        return 1 if item.path.stem in ("test_rules", "test_exercises", "test_grade") else 2, 0
 
     items.sort(key=turn)
