@@ -23,10 +23,11 @@ except ImportError:
 
 
 def badges(address: str, name: str) -> str:
-    """Markdown links that open a lesson elsewhere; Colab and Binder know addresses of their own host's form."""
+    """Markdown links that open a lesson elsewhere; all three know addresses of their own host's form."""
     place = re.sub(r"^https?://[^/]+/|\.git$", "", address)
     places = {
         "Colab": f"https://colab.research.google.com/github/{place}/blob/main/notebooks/{name}",
+        "Kaggle": f"https://kaggle.com/kernels/welcome?src=https://github.com/{place}/blob/main/notebooks/{name}",
         "Binder": f"https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/notebooks/{name}",
     }
     return "Open in " + " · ".join(f"[{where}]({url})" for where, url in places.items())

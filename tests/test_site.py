@@ -44,7 +44,7 @@ def test_a_lesson_opens_where_nothing_is_installed(tmp_path, root):
     opener.opened(lesson, root.as_uri())  # again, with another address
     assert lint(lesson) == []
     cells = {cell["id"]: "".join(cell["source"]) for cell in json.loads(lesson.read_text(encoding="utf-8"))["cells"]}
-    assert cells["open-badges"].count("00_start_here.ipynb") == 2 and cells["open-in"].count(root.as_uri()) == 1
+    assert cells["open-badges"].count("00_start_here.ipynb") == 3 and cells["open-in"].count(root.as_uri()) == 1
     hidden = "import sys\nsys.modules['vizhelpers'] = None\n"
     seen = "\ndel sys.modules['vizhelpers']\nimport vizhelpers, checks\nprint(vizhelpers.__file__, checks.__file__)"
     done = subprocess.run([sys.executable, "-c", hidden + cells["open-in"] + seen + "\n", ""], cwd=tmp_path,

@@ -1,4 +1,5 @@
 """A JupyterLab and a Chromium for each file of this folder."""
+import signal
 import sys
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import labdriver  # noqa: E402
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # `make test` ends this run so: its server ends with it
 
 
 @pytest.fixture(scope="module")  # gone before other tests: playwright keeps an event loop running
