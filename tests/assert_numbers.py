@@ -31,7 +31,7 @@ def _side(where, value):
         a = np.asarray(a, dtype=float)
         facts = a.ravel().tolist() if a.size <= 8 else [float(np.min(a)), float(np.mean(a)), float(np.max(a))]
     except (TypeError, ValueError):
-        facts = str(a)[:80]
+        facts = str(sorted(map(str, a)) if isinstance(a, (set, frozenset)) else a)[:80]  # sets have no order
     with open(os.environ["VIZHELPERS_NUMBERS"], "a") as file:
         print(json.dumps([where, facts]), file=file)
     return value
