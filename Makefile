@@ -65,7 +65,7 @@ lab-setup: $(VENV)/.stamp-lab-$(KEY) weights ## the set-up of make lab alone
 # One thread each: two test processes with two torch threads each need 1.5 to 2 times as long on two cores. The browser
 # tests mostly wait, so they run beside them; 5 is pytest's word for "none of these was asked for" (PYTEST_ARGS).
 test: test-setup browser ## set up what is missing and run every test
-	@failed=0; $(PY) -m ruff check . || failed=1; export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}; \
+	@failed=0; mkdir -p build; $(PY) -m ruff check . || failed=1; export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}; \
 	$(PY) -m pytest tests/browser $(PYTEST_ARGS) >build/browser.log 2>&1 & trap "kill $$! 2>/dev/null" EXIT INT TERM; \
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=180 --ignore tests/browser notebooks tests $(PYTEST_ARGS) || failed=1; \
 	wait $$! || [ $$? = 5 ] || failed=1; trap - EXIT; cat build/browser.log; \

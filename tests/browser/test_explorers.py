@@ -259,7 +259,7 @@ def test_every_explorer_by_mouse_and_by_keyboard(front, open_page, capsys):
         walk.explorer(name)
     for width in (1280, 1000):
         walk.layout(width)
-    for _ in range(5 if front == "lab" else 1):
+    for _ in range(5):
         assert [error for _, error in labdriver.run_all(page, 240_000, first=1) if error] == []
     widgets.append(counted(page))
     walk.name = "all"
